@@ -1,0 +1,42 @@
+"""The C++ backend: kernels of csrc/cpu in the extension `fastgan._C`, for CPU tensors."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+
+from fastgan.dispatch.spec import OpCall
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+@cache
+def why_unavailable() -> str | None:
+    """None when the extension is built and loads, else the reason."""
+    try:
+        importlib.import_module("fastgan._C")
+    except ImportError as error:
+        return (
+            f"the extension fastgan._C does not load ({error}); reinstall where a C++ compiler "
+            "is, with FASTGAN_REQUIRE_EXT=1 to see why a build fails"
+        )
+    return None
+
+
+def why_unsupported(call: OpCall) -> str | None:
+    """CPU tensors of the four floating-point types."""
+    if call.device != "cpu":
+        return f"serves CPU tensors, not {call.device}"
+    if call.dtype not in DTYPES:
+        return f"serves float32, float64, float16 and bfloat16, not {call.dtype}"
+    return None
+
+
+def launcher(name: str) -> Callable[..., Any]:
+    """The operator `torch.ops.fastgan_cpp.<name>`."""
+    operator: Callable[..., Any] = getattr(torch.ops.fastgan_cpp, name).default
+    return operator

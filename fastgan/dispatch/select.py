@@ -1,0 +1,142 @@
+"""Which backend serves a call: argument > `use_backend` > FASTGAN_BACKEND > automatic.
+
+The answer is a concrete name, fixed before the op is called, so that forward, backward and second
+backward of one call run on the same backend, also in the autograd thread and under torch.compile.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+from fastgan.dispatch import registry
+from fastgan.dispatch.spec import OpCall
+from fastgan.errors import BackendUnavailableError, ConfigError
+
+_log = logging.getLogger("fastgan")
+
+
+class _Requests(threading.local):
+    """The `use_backend` blocks of this thread, innermost last."""
+
+    def __init__(self) -> None:
+        self.stack: tuple[dict[str, str], ...] = ()
+
+
+_requests = _Requests()
+
+
+@cache
+def parse_request(text: str, source: str) -> dict[str, str]:
+    """Read "cpp" or "bias_act=cpp,upfirdn2d=reference" into {op or "*": backend}.
+
+    Raises:
+        ConfigError: an op or a backend is not known; the message lists those that are.
+    """
+    choices: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        op, _, name = entry.rpartition("=")
+        op = op or "*"
+        if op != "*" and op not in registry.OPS:
+            raise ConfigError(f"{source}: no op named {op!r}; the ops are {list(registry.OPS)}")
+        if name not in (*registry.BACKENDS, "auto"):
+            raise ConfigError(
+                f"{source}: no backend named {name!r}; the backends are "
+                f"{[*registry.BACKENDS, 'auto']}"
+            )
+        choices[op] = name
+    return choices
+
+
+@contextmanager
+def use_backend(request: str) -> Iterator[None]:
+    """Ask for a backend inside a `with` block, in this thread.
+
+    Args:
+        request: a backend name ("reference", "cpp", "auto"), or choices per op such as
+            "bias_act=cpp,upfirdn2d=reference".
+
+    Raises:
+        ConfigError: a name is not known.
+    """
+    choices = parse_request(request, "use_backend")
+    previous = _requests.stack
+    _requests.stack = (*previous, choices)
+    try:
+        yield
+    finally:
+        _requests.stack = previous
+
+
+def requested_backend(op: str) -> str | None:
+    """What the `use_backend` blocks and FASTGAN_BACKEND ask for `op`; None means automatic."""
+    for choices in reversed(_requests.stack):
+        name = choices.get(op) or choices.get("*")
+        if name is not None:
+            return None if name == "auto" else name
+    text = os.environ.get("FASTGAN_BACKEND", "")
+    choices = parse_request(text, "FASTGAN_BACKEND") if text else {}
+    name = choices.get(op) or choices.get("*")
+    return None if name == "auto" else name
+
+
+def select(op: str, tensor: torch.Tensor, requested: str | None = None) -> str:
+    """The backend that serves `op` on tensors like `tensor`.
+
+    Args:
+        op: name of the op.
+        tensor: the main input; its device and dtype decide.
+        requested: the caller's `backend=` argument.
+
+    Raises:
+        BackendUnavailableError: an explicitly requested backend cannot run the call; the message
+            gives the reason for every backend.
+        ConfigError: the requested name is not known.
+    """
+    name = requested if requested is not None else requested_backend(op)
+    if name == "auto":
+        name = None
+    return _resolve(op, name, tensor.device.type, tensor.dtype)
+
+
+@cache
+def _resolve(op: str, name: str | None, device: str, dtype: torch.dtype) -> str:
+    call = OpCall(op, device, dtype)
+    if name is None:
+        return _automatic(call)
+    if name not in registry.BACKENDS:
+        raise ConfigError(
+            f"{op}: no backend named {name!r}; the backends are {list(registry.BACKENDS)}"
+        )
+    if registry.why_not(name, call) is not None:
+        raise BackendUnavailableError(_explain(call, name))
+    return name
+
+
+def _automatic(call: OpCall) -> str:
+    order = registry.AUTO_ORDER.get(call.device, registry.FALLBACK_ORDER)
+    for name in order:
+        reason = registry.why_not(name, call)
+        if reason is None:
+            return name
+        _log_once(f"{call.op}: backend {name} is not used: {reason}")
+    raise BackendUnavailableError(_explain(call, "auto"))
+
+
+@cache
+def _log_once(message: str) -> None:
+    _log.warning(message)
+
+
+def _explain(call: OpCall, wanted: str) -> str:
+    lines = [f"{call.op}: backend {wanted!r} cannot run {call.dtype} on {call.device}."]
+    for name in registry.BACKENDS:
+        reason = registry.why_not(name, call)
+        lines.append(f"  {name}: {reason or 'available; ask for it or for auto'}")
+    return "\n".join(lines)

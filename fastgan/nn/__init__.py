@@ -1,0 +1,1 @@
+"""Modules for users' own networks: layers with parameters, built on `fastgan.ops`."""

@@ -1,0 +1,13 @@
+"""The specification of every op in plain torch: float64-capable, differentiable by composition.
+
+No kernels, no dispatch, no speed tricks. Where a kernel and this package disagree, the kernel is
+wrong, until an independent oracle says otherwise. Imports torch only.
+"""
+
+from fastgan.reference.bias_act import bias_act
+from fastgan.reference.conv2d_resample import conv2d_resample
+from fastgan.reference.modulated_conv2d import modulated_conv2d
+from fastgan.reference.spectral_norm import spectral_norm
+from fastgan.reference.upfirdn2d import upfirdn2d
+
+__all__ = ["bias_act", "conv2d_resample", "modulated_conv2d", "spectral_norm", "upfirdn2d"]
