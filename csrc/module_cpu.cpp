@@ -78,8 +78,8 @@ STABLE_TORCH_LIBRARY_IMPL(fastgan_cpp, CompositeExplicitAutograd, m) {
   m.impl("set_cpu_capability", TORCH_BOX(&fastgan::cpu::set_cpu_capability));
 }
 
-extern "C" PyObject* PyInit__C(void) {
-  static PyModuleDef module = {PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr,
-                               nullptr,               nullptr, nullptr, nullptr};
+PyMODINIT_FUNC PyInit__C(void) {
+  static PyModuleDef module = {
+      PyModuleDef_HEAD_INIT, "_C", nullptr, -1, nullptr, nullptr, nullptr, nullptr, nullptr};
   return PyModule_Create(&module);
 }

@@ -29,11 +29,11 @@ def cpu_flags() -> list[str]:
     -fno-trapping-math lets the compiler turn a comparison into a blend, which is what makes the
     plain loops vectorise; -ffast-math is never used, because NaN and infinity must propagate.
     """
-    flags = [f"-DTORCH_TARGET_VERSION={TORCH_TARGET}", "-DPy_LIMITED_API=0x030a0000"]
+    flags = [f"-DTORCH_TARGET_VERSION={TORCH_TARGET}"]
     if sys.platform == "win32":
         return [*flags, "/O2", "/std:c++17"]
     flags += ["-O3", "-std=c++17", "-fvisibility=hidden", "-fno-trapping-math", "-fno-math-errno"]
-    flags += ["-Wall", "-Wno-attributes", "-Wno-psabi"]
+    flags += ["-fopenmp-simd", "-Wall", "-Wno-attributes", "-Wno-psabi"]
     if "sanitize" in os.environ.get("CXXFLAGS", ""):
         flags += ["-g", "-O1", "-fno-omit-frame-pointer"]
     return flags

@@ -24,8 +24,8 @@ Isa current_isa();
   __attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")))
 #else
 #define FASTGAN_TARGET_AVX512 \
-  __attribute__(             \
-      (target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
+  __attribute__((             \
+      target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")))
 #endif
 
 template <typename Kernel, typename... Args>
