@@ -1,4 +1,4 @@
-// Storage types and the types that kernels compute in. Plain structs, no torch: the same bits as
+// Storage types and the types that kernels compute in. No torch in here: the same bits as
 // torch's float16 and bfloat16, with conversions that vectorise in a plain loop.
 #pragma once
 
@@ -11,13 +11,9 @@
 
 namespace fastgan {
 
-struct bfloat16 {
-  uint16_t bits;
-};
-
-struct float16 {
-  uint16_t bits;
-};
+// Enumerations and not structs: the compiler vectorises loops that store scalars, not structs.
+enum class bfloat16 : uint16_t {};
+enum class float16 : uint16_t {};
 
 FASTGAN_INLINE float bits_to_float(uint32_t bits) {
   float value;
@@ -46,13 +42,13 @@ using acc_t = typename Accumulate<T>::type;
 FASTGAN_INLINE float load(float value) { return value; }
 FASTGAN_INLINE double load(double value) { return value; }
 FASTGAN_INLINE float load(bfloat16 value) {
-  return bits_to_float(static_cast<uint32_t>(value.bits) << 16);
+  return bits_to_float(static_cast<uint32_t>(value) << 16);
 }
 // Shift the exponent into place, then rescale: exact for normals and subnormals, and infinities
 // and NaN are patched by a select. Branch-free, so that it vectorises at every level.
 FASTGAN_INLINE float load(float16 value) {
-  const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
-  const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
+  const uint32_t magnitude = (static_cast<uint32_t>(value) & 0x7fffu) << 13;
+  const uint32_t sign = (static_cast<uint32_t>(value) & 0x8000u) << 16;
   const float scaled = bits_to_float(magnitude) * 0x1.0p112f;
   const uint32_t special = magnitude | 0x7f800000u;
   const uint32_t bits = magnitude >= 0x0f800000u ? special : float_to_bits(scaled);
@@ -76,7 +72,7 @@ struct Store<bfloat16> {
     const uint32_t bits = float_to_bits(value);
     const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-    return {static_cast<uint16_t>(nan ? 0x7fc0u : rounded)};
+    return static_cast<bfloat16>(static_cast<uint16_t>(nan ? 0x7fc0u : rounded));
   }
 };
 template <>
@@ -91,7 +87,8 @@ struct Store<float16> {
     const uint32_t small = float_to_bits(bits_to_float(magnitude) + 0.5f) - 0x3f000000u;
     const uint32_t finite = magnitude < 0x38800000u ? small : normal;
     const uint32_t large = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
-    return {static_cast<uint16_t>((magnitude >= 0x477ff000u ? large : finite) | sign)};
+    const uint32_t result = (magnitude >= 0x477ff000u ? large : finite) | sign;
+    return static_cast<float16>(static_cast<uint16_t>(result));
   }
 };
 
