@@ -1,0 +1,1 @@
+"""Images out of trained generators: sampling, grids, walks and videos. Trains nothing."""
