@@ -100,7 +100,9 @@ def fold_error(box: str) -> str:
     lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
     parts = re.split(r"─{3,}", " ".join(lines))
     message = re.sub(r"Error parsing (?:__\S+|\S*__\S*):? ", "", parts[0])
-    message = re.sub(r"invalid literal for int\(\) with base 10: (.*)", r"\1 is no integer", message)
+    message = re.sub(
+        r"invalid literal for int\(\) with base 10: (.*)", r"\1 is no integer", message
+    )
     similar = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(parts[1:]))
     hint = f"; perhaps you meant {similar[1]}" if similar else ""
     return " ".join(message.split()).rstrip(".") + hint

@@ -114,9 +114,7 @@ def _cases() -> dict[str, tuple[Call, list[Tensor]]]:
         return ops.conv2d_resample(x, w, taps, up=2, padding=1, backend=backend)
 
     def modulated_conv2d(x: Tensor, w: Tensor, s: Tensor, *, backend: str) -> Tensor:
-        return ops.modulated_conv2d(
-            x, w, s, up=2, padding=1, resample_filter=taps, backend=backend
-        )
+        return ops.modulated_conv2d(x, w, s, up=2, padding=1, resample_filter=taps, backend=backend)
 
     def spectral_norm(w: Tensor, *, backend: str) -> Tensor:
         u = torch.nn.functional.normalize(_normal(5, w.shape[0]).to(w.dtype), dim=0)

@@ -85,9 +85,7 @@ def to_pillow(image: Tensor) -> Image.Image:
     return Image.fromarray(array[:, :, 0] if image.shape[2] == 1 else array)
 
 
-def save_png(
-    path: str | os.PathLike[str], image: Tensor, metadata: Metadata | None = None
-) -> Path:
+def save_png(path: str | os.PathLike[str], image: Tensor, metadata: Metadata | None = None) -> Path:
     """Write one image as PNG, atomically, with text entries that say where it came from.
 
     Args:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor
 
@@ -55,6 +57,6 @@ def walk(points: Tensor, frames: int, *, spherical: bool = False, loop: bool = T
     stops = torch.cat([points, points[:1]]) if loop else points
     legs = [
         between(start[None].expand(frames, *start.shape), end[None], times)
-        for start, end in zip(stops[:-1], stops[1:], strict=True)
+        for start, end in itertools.pairwise(stops)
     ]
     return torch.cat(legs if loop else [*legs, points[-1:]])
