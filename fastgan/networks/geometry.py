@@ -1,0 +1,124 @@
+"""Sizes, channel counts and precision of the levels of a multi-resolution network.
+
+Arithmetic only: no parameters, no layers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastgan.errors import ConfigError
+
+ARCHITECTURES = ("skip", "resnet", "orig")
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """The levels of a network: a base size, doubled until the image size is reached.
+
+    A level is known by its nominal resolution 4, 8, 16, ..., which is its height and width where
+    the base is 4 x 4. So a 64 x 96 network has the levels (and parameter names b4 ... b64) of a
+    64 x 64 one, from a 4 x 6 base.
+    """
+
+    base: tuple[int, int]  # height, width
+    levels: tuple[int, ...]  # 4, 8, ..., nominal
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.size(self.levels[-1])
+
+    def size(self, level: int) -> tuple[int, int]:
+        """Height and width of a level."""
+        return self.base[0] * level // 4, self.base[1] * level // 4
+
+
+def pyramid(img_resolution: int | tuple[int, int]) -> Pyramid:
+    """Split an image size into a base and a power of two.
+
+    The factor is the largest power of two that leaves a base of at least 4 on the shorter side.
+
+    Args:
+        img_resolution: side of a square image, or (height, width).
+
+    Raises:
+        ConfigError: a side is below 8, or not divisible by the factor.
+    """
+    is_pair = isinstance(img_resolution, (tuple, list)) and len(img_resolution) == 2
+    height, width = img_resolution if is_pair else (img_resolution, img_resolution)  # type: ignore[misc]
+    for side in (height, width):
+        if not isinstance(side, int) or side < 8:
+            raise ConfigError(
+                "img_resolution must be an int >= 8 or (height, width) of them, "
+                f"got {img_resolution!r}"
+            )
+    doublings = (min(height, width) // 4).bit_length() - 1
+    factor = 2**doublings
+    if height % factor or width % factor:
+        near = [max(4, round(side / factor)) * factor for side in (height, width)]
+        raise ConfigError(
+            f"img_resolution {height} x {width}: both sides must be multiples of {factor} "
+            f"(a power of two for square images, or a small base times one); "
+            f"the nearest is {near[0]} x {near[1]}"
+        )
+    levels = tuple(4 * 2**i for i in range(doublings + 1))
+    return Pyramid(base=(height // factor, width // factor), levels=levels)
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Channels of a level: min(channel_base // level, channel_max)."""
+
+    channel_base: int = 32768
+    channel_max: int = 512
+
+    def __call__(self, level: int) -> int:
+        channels = min(self.channel_base // level, self.channel_max)
+        if channels < 1:
+            raise ConfigError(
+                f"channel_base {self.channel_base} and channel_max {self.channel_max} leave no "
+                f"channels at resolution {level}; both must be at least 1 there"
+            )
+        return channels
+
+
+@dataclass(frozen=True)
+class HalfPrecision:
+    """Which levels run in half precision, in which type, and where.
+
+    The `num_levels` highest resolutions do, but never one below 8. Off CUDA they run in the
+    parameters' own type unless `on_cpu` is set, because half is slow or missing there.
+    """
+
+    num_levels: int = 0
+    dtype: torch.dtype = torch.float16
+    on_cpu: bool = False
+
+    def __post_init__(self) -> None:
+        if self.num_levels < 0:
+            raise ConfigError(f"num_fp16_res must be >= 0, got {self.num_levels}")
+        if self.dtype not in (torch.float16, torch.bfloat16):
+            raise ConfigError(
+                f"half_dtype must be torch.float16 or torch.bfloat16, got {self.dtype}"
+            )
+
+    def covers(self, level: int, top: int) -> bool:
+        """Whether a level of a network whose highest is `top` is one of the half levels."""
+        return level >= 8 and level * 2**self.num_levels >= 2 * top
+
+    def cast(self, x: Tensor, full: torch.dtype, *, half_level: bool, force_fp32: bool) -> Tensor:
+        """Bring x to the type (and, in half, the channels_last layout) that its level runs in."""
+        runs_here = x.device.type == "cuda" or self.on_cpu
+        if half_level and runs_here and not force_fp32:
+            return x.to(dtype=self.dtype, memory_format=torch.channels_last)
+        return x.to(dtype=full)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise ConfigError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {list(choices)}, got {value!r}")
