@@ -48,14 +48,12 @@ def pyramid(img_resolution: int | tuple[int, int]) -> Pyramid:
     Raises:
         ConfigError: a side is below 8, or not divisible by the factor.
     """
-    is_pair = isinstance(img_resolution, (tuple, list)) and len(img_resolution) == 2
-    height, width = img_resolution if is_pair else (img_resolution, img_resolution)  # type: ignore[misc]
-    for side in (height, width):
-        if not isinstance(side, int) or side < 8:
-            raise ConfigError(
-                "img_resolution must be an int >= 8 or (height, width) of them, "
-                f"got {img_resolution!r}"
-            )
+    sides = (img_resolution,) * 2 if isinstance(img_resolution, int) else tuple(img_resolution)
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= 8 for side in sides):
+        raise ConfigError(
+            f"img_resolution must be an int >= 8 or (height, width) of them, got {img_resolution!r}"
+        )
+    height, width = sides
     doublings = (min(height, width) // 4).bit_length() - 1
     factor = 2**doublings
     if height % factor or width % factor:

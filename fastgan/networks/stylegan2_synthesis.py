@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -231,11 +232,13 @@ class SynthesisNetwork(nn.Module):
         super().__init__()
         check_choice("architecture", options.architecture, ("skip", "resnet", "orig"))
         self.w_dim = options.w_dim
-        self.blocks = [f"b{level}" for level in plan.levels]
+        self.blocks: list[tuple[str, int, int]] = []  # name, first w, end of its ws
         num_conv = 0
-        for name, level in zip(self.blocks, plan.levels, strict=True):
+        for level in plan.levels:
             block = SynthesisBlock(level, plan=plan, first_layer=num_conv, options=options)
-            self.add_module(name, block)
+            self.add_module(f"b{level}", block)
+            end = num_conv + block.num_conv + block.num_torgb
+            self.blocks.append((f"b{level}", num_conv, end))
             num_conv += block.num_conv
         self.num_ws = num_conv + 1
 
@@ -273,11 +276,10 @@ class SynthesisNetwork(nn.Module):
             )
         if noise is not None and noise_mode != "random":
             raise ValueError(f"synthesis: noise needs noise_mode 'random', got {noise_mode!r}")
-        x = img = None
-        start = 0
-        for name in self.blocks:
-            block = self.get_submodule(name)
-            part = ws[:, start : start + block.num_conv + block.num_torgb]  # type: ignore[operator]
-            x, img = block(x, img, part, noise_mode=noise_mode, noise=noise, force_fp32=force_fp32)
-            start += block.num_conv  # type: ignore[operator]
-        return img  # type: ignore[return-value]
+        x: Tensor | None = None
+        img: Tensor | None = None
+        for name, first, end in self.blocks:
+            x, img = self.get_submodule(name)(
+                x, img, ws[:, first:end], noise_mode=noise_mode, noise=noise, force_fp32=force_fp32
+            )
+        return cast(Tensor, img)  # the last block always makes an image
