@@ -45,11 +45,10 @@ int64_t unit_count(const BiasActParams& p) {
 // Runs `Element` over all units; with kSum also returns the sum of the output over each channel.
 template <typename Element, typename T, int kGradients, bool kSum>
 void launch(const Tensor& source, const Tensor* g, const Tensor* h, const Tensor* bias,
-            const Tensor& out, const Tensor* channel_sums, BiasActParams p) {
+            const Tensor& out, const Tensor* channel_sums, const BiasActParams& p) {
   using A = acc_t<T>;
   const bool planar = p.units_per_row > 0;
   const int64_t units = unit_count(p);
-  if (!planar) p.inner = 1;
   std::vector<A> sums(kSum ? units * (planar ? 1 : p.channels) : 0, A(0));
   const T* source_data = data<T>(source);
   const T* g_data = g == nullptr ? nullptr : data<T>(*g);

@@ -14,8 +14,8 @@ struct BiasActParams {
   int64_t channels;
   int64_t inner;  // elements between neighbours along the bias dimension
   int64_t rows;   // inner > 1: outer * channels rows of `inner`; else outer rows of channels
-  int64_t rows_per_unit;  // inner = 1 only
-  int64_t units_per_row;  // inner > 1 only
+  int64_t rows_per_unit;  // channels_last only
+  int64_t units_per_row;  // 0 for channels_last
   int64_t unit_size;      // inner > 1 only: elements of a unit (the last of a row may be shorter)
   double alpha;           // slope below zero of Piecewise; elu's and selu's a
   double scale;           // selu's lambda, 1 for the others
@@ -192,7 +192,7 @@ struct BiasActLoop {
 
   FASTGAN_INLINE static void run(const T* source, const T* g, const T* h, const T* bias, T* out,
                                  A* sums, int64_t begin, int64_t end, BiasActParams p) {
-    if (p.inner == 1) {
+    if (p.units_per_row == 0) {
       channels_last(source, g, h, bias, out, sums, begin, end, p);
     } else {
       planar(source, g, h, bias, out, sums, begin, end, p);

@@ -81,7 +81,9 @@ def requested_backend(op: str) -> str | None:
         if name is not None:
             return None if name == "auto" else name
     text = os.environ.get("FASTGAN_BACKEND", "")
-    choices = parse_request(text, "FASTGAN_BACKEND") if text else {}
+    if not text:
+        return None
+    choices = parse_request(text, "FASTGAN_BACKEND")
     name = choices.get(op) or choices.get("*")
     return None if name == "auto" else name
 
@@ -105,14 +107,27 @@ def select(op: str, tensor: torch.Tensor, requested: str | None = None) -> str:
     return _resolve(op, name, tensor.device.type, tensor.dtype)
 
 
-@cache
+_resolved: dict[tuple[str, str | None, str, torch.dtype], str] = {}
+
+
 def _resolve(op: str, name: str | None, device: str, dtype: torch.dtype) -> str:
-    call = OpCall(op, device, dtype)
+    key = (op, name, device, dtype)
+    if key not in _resolved:
+        _resolved[key] = _find(OpCall(op, device, dtype), name)
+    return _resolved[key]
+
+
+# What torch.compiler.assume_constant_result sets. Calling that would import the compiler with
+# fastgan. The tracer then calls _resolve instead of reading into it.
+_resolve._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def _find(call: OpCall, name: str | None) -> str:
     if name is None:
         return _automatic(call)
     if name not in registry.BACKENDS:
         raise ConfigError(
-            f"{op}: no backend named {name!r}; the backends are {list(registry.BACKENDS)}"
+            f"{call.op}: no backend named {name!r}; the backends are {list(registry.BACKENDS)}"
         )
     if registry.why_not(name, call) is not None:
         raise BackendUnavailableError(_explain(call, name))

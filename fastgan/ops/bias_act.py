@@ -213,40 +213,35 @@ def _grad2_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> N
 
 def _grad2_backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
     """Third order and above: rare and never fast, so it differentiates the specification."""
-    grad_grad_x, grad_y, x, bias = ctx.saved_tensors
+    grad_grad_x, grad_y, x, bias = (_alias(tensor) for tensor in ctx.saved_tensors)
     dim, act, alpha, gain, clamp = ctx.arguments
-    options = {"dim": dim, "act": act, "alpha": alpha, "gain": gain}
-    options["clamp"] = None if clamp < 0 else clamp
-    needed = ctx.needs_input_grad[:4]
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        h, g, x, bias = (_attached(t) for t in (grad_grad_x, grad_y, x, bias))
-        y = reference.bias_act(x, bias, **options)
-        (grad_x,) = torch.autograd.grad(y, x, g, create_graph=True)
-        second = torch.zeros_like(x)
-        if grad_x.requires_grad and _depends(grad_x, x):
-            (second,) = torch.autograd.grad(grad_x, x, h, create_graph=True)
-        inputs = [t for t, need in zip((h, g, x, bias), needed, strict=True) if need]
-        found = iter(
-            torch.autograd.grad(second, inputs, grad, create_graph=create_graph, allow_unused=True)
-            if second.requires_grad
-            else [None] * len(inputs)
+        y = reference.bias_act(
+            x, bias, dim=dim, act=act, alpha=alpha, gain=gain, clamp=None if clamp < 0 else clamp
         )
-    return *(next(found) if need else None for need in needed), *[None] * 6
+        (slope,) = torch.autograd.grad(y, x, grad_y, create_graph=True)
+        (curve,) = torch.autograd.grad(
+            slope, x, grad_grad_x, create_graph=True, materialize_grads=True
+        )
+        needed = ctx.needs_input_grad[:4]
+        inputs = [tensor for tensor in (grad_grad_x, grad_y, x, bias) if tensor is not None]
+        gradients = torch.autograd.grad(
+            curve, inputs, grad, create_graph=create_graph, materialize_grads=True
+        )
+    found = (*gradients, None)[:4]
+    return *(value if need else None for value, need in zip(found, needed, strict=True)), *[
+        None
+    ] * 6
 
 
-def _attached(tensor: Tensor | None) -> Tensor | None:
-    """The tensor itself when it is part of a graph, else a leaf to differentiate by."""
-    if tensor is None or tensor.requires_grad:
-        return tensor
-    return tensor.detach().requires_grad_()
-
-
-def _depends(output: Tensor, source: Tensor) -> bool:
-    (probe,) = torch.autograd.grad(
-        output.sum(), source, create_graph=True, allow_unused=True, retain_graph=True
-    )
-    return probe is not None
+def _alias(tensor: Tensor | None) -> Any:
+    """The tensor under a new name, so that differentiating by it sees one argument only: the
+    saved tensors may depend on each other through the graph around this op."""
+    if tensor is None:
+        return None
+    with torch.enable_grad():
+        return tensor.view_as(tensor) if tensor.requires_grad else tensor.detach().requires_grad_()
 
 
 register(

@@ -1,0 +1,62 @@
+"""Seeds and the backend fixtures. A backend that is missing here skips its tests, and fails them
+where FASTGAN_REQUIRE names it, as continuous integration does."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fastgan.dispatch import registry
+
+REQUIRED = set(filter(None, os.environ.get("FASTGAN_REQUIRE", "").split(",")))
+KERNEL_BACKENDS = [name for name in registry.BACKENDS if name != "reference"]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def _available(name: str) -> str:
+    reason = registry.backend(name).why_unavailable()
+    if reason is not None:
+        if name in REQUIRED:
+            pytest.fail(f"FASTGAN_REQUIRE names {name}, but: {reason}")
+        pytest.skip(f"backend {name}: {reason}")
+    return name
+
+
+@pytest.fixture(params=list(registry.BACKENDS))
+def backend(request: pytest.FixtureRequest) -> str:
+    """Every backend, the reference included."""
+    return _available(request.param)
+
+
+@pytest.fixture(params=KERNEL_BACKENDS)
+def kernel_backend(request: pytest.FixtureRequest) -> str:
+    """Every backend that has kernels of its own."""
+    return _available(request.param)
+
+
+@pytest.fixture(params=["default", "avx2", "avx512"])
+def cpu_capability(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each instruction set of the C++ kernels that this CPU has, forced for one test."""
+    _available("cpp")
+    force = torch.ops.fastgan_cpp.set_cpu_capability
+    before = torch.ops.fastgan_cpp.cpu_capability()
+    try:
+        force(request.param)
+    except RuntimeError as error:
+        pytest.skip(f"CPU capability {request.param}: {error}")
+    yield request.param
+    force(before)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Run with two threads, whatever the test runner set."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
