@@ -48,7 +48,11 @@ def pyramid(img_resolution: int | tuple[int, int]) -> Pyramid:
     Raises:
         ConfigError: a side is below 8, or not divisible by the factor.
     """
-    sides = (img_resolution,) * 2 if isinstance(img_resolution, int) else tuple(img_resolution)
+    sides: tuple[int, ...] = (
+        tuple(img_resolution)
+        if isinstance(img_resolution, tuple | list)
+        else (img_resolution, img_resolution)
+    )
     if len(sides) != 2 or not all(isinstance(side, int) and side >= 8 for side in sides):
         raise ConfigError(
             f"img_resolution must be an int >= 8 or (height, width) of them, got {img_resolution!r}"
