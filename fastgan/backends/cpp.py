@@ -11,6 +11,8 @@ import torch
 
 from fastgan.dispatch.spec import OpCall
 
+# The kernel that stands for an op whose name no kernel has.
+KERNELS = {"modulated_conv2d": "modulated_conv2d_scale", "conv2d_resample": "upfirdn2d"}
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -29,6 +31,9 @@ def why_unavailable() -> str | None:
 
 def why_unsupported(call: OpCall) -> str | None:
     """CPU tensors of the four floating-point types."""
+    kernel = KERNELS.get(call.op, call.op)
+    if not hasattr(torch.ops.fastgan_cpp, kernel):
+        return f"the extension fastgan._C has no kernel {kernel}: it is older than fastgan; rebuild"
     if call.device != "cpu":
         return f"serves CPU tensors, not {call.device}"
     if call.dtype not in DTYPES:

@@ -1,17 +1,24 @@
 """modulated_conv2d: convolution whose weight is scaled by a style, sample by sample.
 
-The mathematics is in `fastgan.reference.modulated_conv2d`.
+Computed as scale the input, convolve with the constant weight, scale the output and add noise.
+The two scalings are kernels (csrc/cpu/modulated_conv2d.cpp); the convolution is
+`conv2d_resample`. The mathematics is in `fastgan.reference.modulated_conv2d`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from fastgan import reference
-from fastgan.dispatch import select
+from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating, check_rank, padding4
+from fastgan.ops._register import register
+from fastgan.ops.conv2d_resample import conv2d_resample
+from fastgan.reference.modulated_conv2d import demodulation, normalize_half
 
 
 def modulated_conv2d(
@@ -68,7 +75,8 @@ def modulated_conv2d(
             x, weight, styles, noise=noise, up=up, down=down, padding=cut,
             resample_filter=resample_filter, demodulate=demodulate, flip_weight=flip_weight,
         )  # fmt: skip
-    raise NotImplementedError
+    return _scaled(x, weight, styles, noise, up, down, cut, resample_filter, demodulate,
+                   flip_weight, chosen)  # fmt: skip
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:
@@ -82,3 +90,144 @@ def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:
             f"styles [{x.shape[0]}, {x.shape[1]}], got {tuple(weight.shape)} and "
             f"{tuple(styles.shape)}"
         )
+
+
+def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up: int, down: int,
+            cut: tuple[int, int, int, int], resample_filter: Tensor | None, demodulate: bool,
+            flip_weight: bool, backend: str) -> Tensor:  # fmt: skip
+    half = x.dtype in (torch.float16, torch.bfloat16)
+    dtype = torch.float32 if half else x.dtype
+    weight, styles = weight.to(dtype), styles.to(dtype)
+    if half and demodulate:
+        weight, styles = normalize_half(weight, styles)
+    y = conv2d_resample(
+        torch.ops.fastgan.modulated_conv2d_scale(x, styles, None, backend),
+        weight.to(x.dtype),
+        resample_filter,
+        up=up,
+        down=down,
+        padding=cut,
+        flip_weight=flip_weight,
+        backend=backend,
+    )
+    plane = (y.shape[0], 1, *y.shape[2:])
+    # The kernel adds one plane of noise per sample; any other broadcast is torch's to add.
+    fused = noise.to(dtype).expand(plane) if noise is not None and _is_plane(noise, y) else None
+    if demodulate:
+        y = torch.ops.fastgan.modulated_conv2d_scale(
+            y, demodulation(weight, styles), fused, backend
+        )
+        if noise is None or fused is not None:
+            return y
+    return y if noise is None else (y + noise.to(dtype)).to(x.dtype)
+
+
+def _is_plane(noise: Tensor, y: Tensor) -> bool:
+    return noise.ndim < 3 or noise.shape[-3] == 1
+
+
+# y = x * scale[n, c] + noise[n, pixel]. Scale and noise are float32 for half-precision x.
+
+
+def _scale(x: Tensor, scale: Tensor, noise: Tensor | None, backend: str) -> Tensor:
+    y: Tensor = launcher("modulated_conv2d_scale", backend)(x, scale, noise)
+    return y
+
+
+def _image_like(x: Tensor) -> Tensor:
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.empty_like(
+        x, memory_format=torch.channels_last if channels_last else torch.contiguous_format
+    )
+
+
+def _scale_fake(x: Tensor, scale: Tensor, noise: Tensor | None, backend: str) -> Tensor:
+    return _image_like(x)
+
+
+def _scale_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, scale, noise, backend = inputs
+    ctx.save_for_backward(x, scale)
+    ctx.with_noise = noise is not None
+    ctx.backend = backend
+
+
+def _scale_backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
+    x, scale = ctx.saved_tensors
+    with_noise = ctx.with_noise and ctx.needs_input_grad[2]
+    grad_x, grad_scale, grad_noise = torch.ops.fastgan.modulated_conv2d_scale_grad(
+        grad_y, x, scale, with_noise, ctx.backend
+    )
+    return grad_x, grad_scale, grad_noise if with_noise else None, None
+
+
+register(
+    "modulated_conv2d_scale(Tensor x, Tensor scale, Tensor? noise, str backend) -> Tensor",
+    _scale,
+    _scale_fake,
+    setup_context=_scale_setup_context,
+    backward=_scale_backward,
+)
+
+
+# (g * scale, sum of g * x over pixels, sum of g over channels).
+
+
+def _scale_grad(
+    grad_y: Tensor, x: Tensor, scale: Tensor, with_noise: bool, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    found: tuple[Tensor, Tensor, Tensor] = launcher("modulated_conv2d_scale_grad", backend)(
+        grad_y, x, scale, with_noise
+    )
+    return found
+
+
+def _scale_grad_fake(
+    grad_y: Tensor, x: Tensor, scale: Tensor, with_noise: bool, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    plane = (x.shape[0], 1, *x.shape[2:]) if with_noise else (0,)
+    return _image_like(x), scale.new_empty(scale.shape), scale.new_empty(plane)
+
+
+def _scale_grad_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    grad_y, x, scale, _, backend = inputs
+    ctx.save_for_backward(grad_y, x, scale)
+    ctx.set_materialize_grads(False)
+    ctx.backend = backend
+
+
+def _scale_grad_backward(
+    ctx: Any, to_grad_x: Tensor | None, to_grad_scale: Tensor | None, to_grad_noise: Tensor | None
+) -> tuple[Any, ...]:
+    """The op is bilinear, so its gradients are the same two kernels again."""
+    grad_y, x, scale = ctx.saved_tensors
+    apply = torch.ops.fastgan.modulated_conv2d_scale
+    on_grad_y = None if to_grad_x is None else apply(to_grad_x, scale, None, ctx.backend)
+    on_x, on_scale = None, None
+    if to_grad_scale is not None:
+        extra = apply(x, to_grad_scale, to_grad_noise, ctx.backend)
+        on_grad_y = extra if on_grad_y is None else on_grad_y + extra
+    elif to_grad_noise is not None:
+        spread = to_grad_noise.to(grad_y.dtype).expand_as(grad_y)
+        on_grad_y = spread if on_grad_y is None else on_grad_y + spread
+    if to_grad_x is not None and to_grad_scale is not None:
+        on_x, on_scale, _ = torch.ops.fastgan.modulated_conv2d_scale_grad(
+            grad_y, to_grad_x, to_grad_scale, False, ctx.backend
+        )
+    elif to_grad_scale is not None:
+        on_x = apply(grad_y, to_grad_scale, None, ctx.backend)
+    elif to_grad_x is not None and ctx.needs_input_grad[2]:
+        _, on_scale, _ = torch.ops.fastgan.modulated_conv2d_scale_grad(
+            grad_y, to_grad_x, scale, False, ctx.backend
+        )
+    return on_grad_y, on_x, on_scale, None, None
+
+
+register(
+    "modulated_conv2d_scale_grad(Tensor grad_y, Tensor x, Tensor scale, bool with_noise, "
+    "str backend) -> (Tensor, Tensor, Tensor)",
+    _scale_grad,
+    _scale_grad_fake,
+    setup_context=_scale_grad_setup_context,
+    backward=_scale_grad_backward,
+)
