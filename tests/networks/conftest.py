@@ -17,11 +17,6 @@ def scatter(network):
     return network
 
 
-@pytest.fixture(autouse=True)
-def seed():
-    torch.manual_seed(1234)
-
-
 @pytest.fixture
 def generator():
     """generator(resolution=16, c_dim=0, **options): a tiny StyleGAN2 generator."""

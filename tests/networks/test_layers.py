@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from stylegan2_oracle import batch_deviation
 
 from fastgan.networks import mix_styles
 from fastgan.networks.geometry import HalfPrecision, Widths, pyramid
@@ -13,6 +12,7 @@ from fastgan.networks.layers import (
     normalize_2nd_moment,
 )
 from fastgan.networks.stylegan2_synthesis import SynthesisLayer, SynthesisOptions
+from tests.networks.stylegan2_oracle import batch_deviation
 
 
 @pytest.mark.parametrize("lr_multiplier", [1.0, 0.01])

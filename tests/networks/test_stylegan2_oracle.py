@@ -1,8 +1,9 @@
 """The StyleGAN2 modules against a second, independent writing of the same equations."""
 
 import pytest
-import stylegan2_oracle as oracle
 import torch
+
+from tests.networks import stylegan2_oracle as oracle
 
 ARCHITECTURES = ("skip", "resnet", "orig")
 
