@@ -11,7 +11,7 @@ BOUND = {torch.float64: 1e-9, torch.float32: 1e-3}
 
 def generator_results(network, z, direction):
     penalty = path_penalty(network, z, direction)
-    grads = torch.autograd.grad(penalty, list(network.parameters()), allow_unused=True)
+    grads = torch.autograd.grad(penalty, list(network.parameters()), materialize_grads=True)
     return [network(z, noise_mode="const"), penalty, *grads]
 
 
@@ -28,9 +28,7 @@ def assert_same_on(backend, dtype, compute):
     with use_backend(backend):
         actual = compute()
     for a, e in zip(actual, expected, strict=True):
-        assert (a is None) == (e is None)
-        if e is not None:
-            assert (a - e).abs().max() <= BOUND[dtype] * e.abs().max().clamp(min=1e-3)
+        assert (a - e).abs().max() <= BOUND[dtype] * e.abs().max().clamp(min=1e-3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
