@@ -1,0 +1,1 @@
+"""Distances between sets of samples: pure functions of tensors. No generator is called here."""

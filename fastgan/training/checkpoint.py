@@ -1,0 +1,175 @@
+"""Checkpoints: all a run needs to go on exactly as if it had not stopped.
+
+A checkpoint is a folder `step-<n>` with `tensors.safetensors` and `state.json`. It is written
+under another name and renamed when complete, so a folder of that name is whole. Nothing here is
+pickled: reading a checkpoint runs no code from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastgan._version import __version__
+from fastgan.errors import CheckpointError
+from fastgan.files import sha256, write_json
+from fastgan.synthesis.model_file import load_tensors, save_tensors
+from fastgan.training.hooks import Hook
+from fastgan.training.player import PlayerState, select
+from fastgan.training.regularizers import Regularizer
+from fastgan.training.state import TrainingState
+
+FOLDER = "checkpoints"
+_FORMAT = 1
+_ENTRIES = frozenset("format recipe config dataset step images_seen seconds sha256".split())
+_TENSORS, _STATE = "tensors.safetensors", "state.json"
+
+
+def save_checkpoint(state: TrainingState, out_dir: Path) -> Path:
+    """Write a checkpoint of the run and delete the oldest ones.
+
+    Args:
+        state: between two steps.
+        out_dir: folder of the run.
+
+    Returns: the checkpoint's folder.
+    Raises: OSError when it cannot be written; earlier checkpoints stay.
+    """
+    folder = out_dir / FOLDER
+    final, temporary = folder / f"step-{state.step:09d}", folder / f".writing-{state.step:09d}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_tensors(temporary / _TENSORS, _tensors(state), {})
+    about = _about(state) | {"sha256": sha256(temporary / _TENSORS)}
+    write_json(temporary / _STATE, about)
+    for path in (temporary / _TENSORS, temporary / _STATE, temporary):
+        _flush(path)
+    if final.exists():  # from a run that was resumed at an earlier checkpoint
+        shutil.rmtree(final)
+    os.rename(temporary, final)
+    _flush(folder)
+    for old in checkpoints(out_dir)[: -state.config.keep_checkpoints]:
+        shutil.rmtree(old)
+    return final
+
+
+def checkpoints(out_dir: Path) -> list[Path]:
+    """List the complete checkpoints of a run, oldest first."""
+    return sorted((out_dir / FOLDER).glob("step-*"))
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Return `path` if it is a checkpoint, or the newest one if it is the folder of a run.
+
+    Raises: CheckpointError when there is none.
+    """
+    if (path / _STATE).is_file():
+        return path
+    found = checkpoints(path)
+    if not found:
+        raise CheckpointError(f"{path}: no checkpoint here (looked for {FOLDER}/step-*)")
+    return found[-1]
+
+
+def load_checkpoint(state: TrainingState, path: Path) -> None:
+    """Bring a fresh run to where the checkpoint was written, torch's random numbers included.
+
+    Raises:
+        CheckpointError: the checkpoint is missing or damaged, or of another recipe, dataset or
+            configuration; the message names what differs.
+    """
+    folder = find_checkpoint(path)
+    about = read_about(folder)
+    _check_same_run(state, about, folder)
+    if sha256(folder / _TENSORS) != about["sha256"]:
+        raise CheckpointError(f"{folder}: {_TENSORS} is damaged (checksum differs)")
+    tensors, _ = load_tensors(folder / _TENSORS)
+    for prefix, part in _parts(state).items():
+        part.load_state_dict(select(tensors, f"{prefix}/"))
+    torch.set_rng_state(tensors["rng/cpu"])
+    if state.device.type == "cuda" and "rng/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["rng/cuda"], state.device)
+    state.step, state.images_seen = about["step"], about["images_seen"]
+    state.seconds_before = about["seconds"]
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """Return the JSON part of a checkpoint: recipe, config, dataset and counters.
+
+    Raises: CheckpointError when a file is missing, damaged or of another format.
+    """
+    for name in (_STATE, _TENSORS):
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder}: not a checkpoint, {name} is missing")
+    try:
+        about: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        missing = _ENTRIES - set(about)
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise CheckpointError(f"{folder}: {_STATE} is damaged ({error})") from error
+    if missing or about["format"] != _FORMAT:
+        raise CheckpointError(f"{folder}: {_STATE} is not of format {_FORMAT}, or incomplete")
+    return about
+
+
+def _tensors(state: TrainingState) -> dict[str, Tensor]:
+    tensors = {"rng/cpu": torch.get_rng_state()}
+    if state.device.type == "cuda":
+        tensors["rng/cuda"] = torch.cuda.get_rng_state(state.device)
+    for prefix, part in _parts(state).items():
+        tensors |= {f"{prefix}/{name}": value for name, value in part.state_dict().items()}
+    return tensors
+
+
+def _parts(state: TrainingState) -> dict[str, PlayerState | Regularizer | Hook]:
+    """Everything of a run that keeps tensors, by its prefix in the file."""
+    parts: dict[str, PlayerState | Regularizer | Hook] = dict(state.players)
+    parts |= {f"regularizer/{part.name}": part for part in state.recipe.regularizers}
+    return parts | {f"hook/{part.name}": part for part in state.recipe.hooks}
+
+
+def _about(state: TrainingState) -> dict[str, Any]:
+    return {
+        "format": _FORMAT,
+        "recipe": state.name,
+        "config": json.loads(state.config.to_json()),
+        "dataset": {"name": state.dataset.name, "fingerprint": state.dataset.fingerprint()},
+        "step": state.step,
+        "seconds": state.seconds,
+        "images_seen": state.images_seen,  # also the position in the data stream
+        "versions": {"fastgan": __version__, "torch": torch.__version__},
+    }
+
+
+def _check_same_run(state: TrainingState, about: Mapping[str, Any], folder: Path) -> None:
+    here = _about(state)
+    differences = []
+    if about["recipe"] != here["recipe"]:
+        differences.append(f"recipe {about['recipe']} -> {here['recipe']}")
+    elif about["config"] != here["config"]:
+        for key in sorted(set(about["config"]) | set(here["config"])):
+            old, new = about["config"].get(key), here["config"].get(key)
+            if old != new and key not in state.config.RESUMABLE:
+                differences.append(f"{key} {old} -> {new}")
+    if about["dataset"]["fingerprint"] != here["dataset"]["fingerprint"]:
+        differences.append(f"dataset {about['dataset']['name']} -> {here['dataset']['name']}")
+    if differences:
+        raise CheckpointError(
+            f"{folder}: cannot resume with other settings: {'; '.join(differences)}. "
+            "Start a new run, or resume with the old ones"
+        )
+
+
+def _flush(path: Path) -> None:
+    """Have the file or folder on disk before anything refers to it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

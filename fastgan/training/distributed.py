@@ -1,0 +1,46 @@
+"""Sums over processes when torch.distributed runs, and nothing otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, distributed
+
+
+def is_initialized() -> bool:
+    """Whether there is a process group."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def rank() -> int:
+    """Index of this process, 0 when it is alone."""
+    return distributed.get_rank() if is_initialized() else 0
+
+
+def world() -> int:
+    """Number of processes."""
+    return distributed.get_world_size() if is_initialized() else 1
+
+
+def sum_over_processes(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its sum over processes, in one message per dtype."""
+    if world() == 1:
+        return
+    for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
+        group = [tensor for tensor in tensors if tensor.dtype == dtype]
+        flat = torch.cat([tensor.flatten() for tensor in group])
+        distributed.all_reduce(flat)
+        parts = flat.split([tensor.numel() for tensor in group])
+        for tensor, part in zip(group, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+
+def any_process(flag: bool) -> bool:
+    """Whether the flag is set in any process; every process must ask."""
+    if world() == 1:
+        return flag
+    device = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    count = torch.tensor(float(flag), device=device)
+    distributed.all_reduce(count)
+    return bool(count > 0)

@@ -1,0 +1,96 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from fastgan.config import TrainConfig
+from fastgan.data import Dataset
+from fastgan.training import distributed
+from fastgan.training.checkpoint import load_checkpoint
+from fastgan.training.hooks import Hook
+from fastgan.training.recipe import RecipeModule
+from fastgan.training.report import default_hooks
+from fastgan.training.state import TrainingState, start_state
+from fastgan.training.step import Step
+
+
+def train(
+    config: TrainConfig,
+    recipe: RecipeModule,
+    dataset: Dataset,
+    out_dir: str | Path,
+    *,
+    resume: str | Path | None = None,
+    hooks: Sequence[Hook] | None = None,
+    step_type: Callable[[TrainingState], Step] = Step,
+) -> TrainingState:
+    """Train a recipe on a dataset until its length, its time limit or an interrupt.
+
+    Args:
+        config: settings, of the recipe's Config class.
+        recipe: a module of `fastgan.recipes`.
+        dataset: images or points.
+        out_dir: folder for everything the run writes.
+        resume: a checkpoint, or the folder of a run whose newest checkpoint is taken.
+        hooks: instead of the log, display, samples, checkpoints and model file of `report`.
+        step_type: the class that carries out a step, for methods that change the step itself.
+
+    Returns: the state at the end; `stopped` says why it ended early, or is None.
+    Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError when a loss is NaN.
+    """
+    state = start_state(config, recipe, dataset)
+    if resume is not None:
+        load_checkpoint(state, Path(resume))
+    observers = default_hooks(config, Path(out_dir)) if hooks is None else tuple(hooks)
+    # Only one process writes; a recipe's own hooks are part of training and run in all.
+    every_hook = (*state.recipe.hooks, *(observers if distributed.rank() == 0 else ()))
+    step = step_type(state)
+
+    for hook in every_hook:
+        hook.on_start(state)
+    with stop_on_interrupt(state):
+        while state.images_seen < config.total_images and not _must_stop(state):
+            means = step()
+            for hook in every_hook:
+                hook.on_step(state, means)
+    for hook in every_hook:
+        hook.on_end(state)
+    return state
+
+
+def _must_stop(state: TrainingState) -> bool:
+    """Whether any process was interrupted or ran out of time."""
+    limit = state.config.max_minutes
+    if state.stopped is None and limit is not None and time.monotonic() - state.started >= limit * 60:
+        state.stopped = f"time limit of {limit:g} minutes"
+    stop = distributed.any_process(state.stopped is not None)
+    if stop and state.stopped is None:
+        state.stopped = "another process stopped"
+    return stop
+
+
+@contextmanager
+def stop_on_interrupt(state: TrainingState) -> Iterator[None]:
+    """End the run after the current step on Ctrl-C or SIGTERM; a second Ctrl-C ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signal handlers
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if state.stopped is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        state.stopped = f"interrupted ({signal.Signals(number).name})"
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,164 @@
+"""A run in memory: the recipe's players at work, the data stream, and how far it has come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from fastgan.config import TrainConfig
+from fastgan.data import Dataset, EpochSampler, flips
+from fastgan.errors import ConfigError
+from fastgan.training import distributed
+from fastgan.training.context import DataBatch, StepContext
+from fastgan.training.draws import Draws
+from fastgan.training.player import PlayerState
+from fastgan.training.recipe import RecipeModule, Side, TrainingRecipe
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass
+class TrainingState:
+    """Everything a step changes, and what it needs to do so.
+
+    Attributes:
+        name: of the recipe.
+        config: settings of the run.
+        recipe: what is trained.
+        dataset: what it is trained on.
+        players: networks, optimisers and averages.
+        order: the order in which the data is visited.
+        device: where.
+        step: steps done.
+        images_seen: reals shown so far; also the position in the data stream.
+        seconds_before: wall time spent in earlier starts of this run.
+        started: when this start began, on the monotonic clock.
+        stopped: why the run ends before its length is reached, None while it goes on.
+    """
+
+    name: str
+    config: TrainConfig
+    recipe: TrainingRecipe
+    dataset: Dataset
+    players: Mapping[Side, PlayerState]
+    order: EpochSampler
+    device: torch.device
+    step: int = 0
+    images_seen: int = 0
+    seconds_before: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+    stopped: str | None = None
+
+    @property
+    def nets(self) -> dict[str, nn.Module]:
+        """The networks that are trained, by name."""
+        return {name: net for player in self.players.values() for name, net in player.nets.items()}
+
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on the run, earlier starts included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the run that is done, in [0, 1]."""
+        return min(self.images_seen / self.config.total_images, 1.0)
+
+    def draws(self, phase: str, batch: int) -> Draws:
+        """Return the draws of this process for a phase of the coming step."""
+        return Draws(
+            self.config.seed,
+            self.step,
+            phase,
+            batch,
+            rank=distributed.rank(),
+            world=distributed.world(),
+            device=self.device,
+            dtype=DTYPES[self.config.precision],
+        )
+
+    def data(self, first: int, draws: Draws) -> DataBatch:
+        """Return the items of the data stream that belong to the samples of `draws`.
+
+        Args:
+            first: position of the global batch in the stream.
+            draws: says which samples of the batch; no number is drawn.
+        """
+        kept = list(draws.positions)
+        indices = self.order.indices(first, draws.batch)[kept]
+        mirrored = flips(first, draws.batch, self.config.seed)[kept] if self.config.mirror else None
+        images, labels = self.dataset.batch(indices, mirrored)
+        return images.to(draws.device, draws.dtype), labels.to(draws.device, draws.dtype)
+
+    @torch.no_grad()
+    def sample(self, count: int, phase: str = "samples") -> Tensor:
+        """Return fakes of the first edge's averaged generator, the same latents every time.
+
+        Returns: [count, C, H, W] nominally in [-1, 1], or points [count, D]; float, on the CPU.
+        """
+        edge = self.recipe.edges[0]
+        nets = self.players["g"].sampling_nets
+        modes = {net: net.training for net in nets.values()}
+        everything = Draws(
+            self.config.seed, 0, phase, count, device=self.device, dtype=DTYPES[self.config.precision]
+        )
+        size = self.config.micro_batch or self.config.batch
+        parts = []
+        for net in nets.values():
+            net.eval()
+        for start in range(0, count, size):
+            draws = everything.slice(slice(start, start + size))
+            ctx = StepContext(self.recipe, nets, "g", draws, lambda d=draws: self.data(0, d))
+            parts.append(self.recipe.generation.sample(nets[edge.generator], ctx, edge).cpu())
+        for net, mode in modes.items():
+            net.train(mode)
+        return torch.cat(parts)
+
+
+def start_state(config: TrainConfig, recipe: RecipeModule, dataset: Dataset) -> TrainingState:
+    """Seed torch, build the recipe and bring its players to life.
+
+    Raises:
+        ConfigError: the device is not there, or settings do not fit the dataset or the number of
+            processes.
+    """
+    device = resolve_device(config.device)
+    torch.manual_seed(config.seed)
+    built = recipe.build(config, dataset)
+    _check_batch(config, built)
+    players: dict[Side, PlayerState] = {}
+    for side, player in built.players.items():
+        regularizers = [reg for reg in built.regularizers if reg.side == side]
+        players[side] = PlayerState(player, regularizers, device, DTYPES[config.precision])
+    order = EpochSampler(len(dataset), config.seed)
+    return TrainingState(recipe.NAME, config, built, dataset, players, order, device)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device of a name; "auto" is CUDA where there is one, else the CPU.
+
+    Raises: ConfigError when there is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"device: cannot use {name!r} here ({reason}); try cpu or auto") from error
+    return device
+
+
+def _check_batch(config: TrainConfig, recipe: TrainingRecipe) -> None:
+    world = distributed.world()
+    shrink = max([1, *(regularizer.batch_shrink for regularizer in recipe.regularizers)])
+    if config.batch < world * shrink:
+        raise ConfigError(
+            f"batch: expected at least {world * shrink} (processes {world} times the share that "
+            f"a regulariser uses, 1/{shrink}), got {config.batch}"
+        )
