@@ -66,9 +66,9 @@ class TrainConfig:
     # A run may be resumed with other values of these: they do not change what is learned
     # (micro_batch only through statistics taken over a forward pass).
     RESUMABLE: ClassVar[frozenset[str]] = frozenset(
-        "micro_batch total_kimg max_minutes device log_kimg sample_kimg sample_count "
-        "checkpoint_kimg keep_checkpoints tensorboard".split()
-    )
+        ("micro_batch", "total_kimg", "max_minutes", "device", "log_kimg", "sample_kimg",
+         "sample_count", "checkpoint_kimg", "keep_checkpoints", "tensorboard")
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         check_range("seed", self.seed, low=0, high=2**63 - 1)

@@ -86,7 +86,7 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
     """
     if len(dataset.image_shape) != 1:
         shape = tuple(dataset.image_shape)
-        raise ConfigError(f"vanilla: expected points (D,), the dataset has items {shape}; try dcgan")
+        raise ConfigError(f"vanilla: expected points (D,), the dataset has {shape}; try dcgan")
     dim, widths = dataset.image_shape[0], {"hidden": config.hidden, "layers": config.layers}
     spec = NetworkSpec(
         "MLPGenerator",

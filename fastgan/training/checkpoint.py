@@ -28,7 +28,9 @@ from fastgan.training.state import TrainingState
 
 FOLDER = "checkpoints"
 _FORMAT = 1
-_ENTRIES = frozenset("format recipe config dataset step images_seen seconds sha256".split())
+_ENTRIES = frozenset(
+    ("format", "recipe", "config", "dataset", "step", "images_seen", "seconds", "sha256")
+)
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
 
 
@@ -129,7 +131,8 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
 
 def _parts(state: TrainingState) -> dict[str, PlayerState | Regularizer | Hook]:
     """Everything of a run that keeps tensors, by its prefix in the file."""
-    parts: dict[str, PlayerState | Regularizer | Hook] = dict(state.players)
+    parts: dict[str, PlayerState | Regularizer | Hook] = {}
+    parts |= {f"player/{side}": player for side, player in state.players.items()}
     parts |= {f"regularizer/{part.name}": part for part in state.recipe.regularizers}
     return parts | {f"hook/{part.name}": part for part in state.recipe.hooks}
 

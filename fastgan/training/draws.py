@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
+
 
 def stable_seed(*parts: object) -> int:
     """Hash `parts` to a seed in [0, 2^63), the same in every process and Python version."""
@@ -47,7 +49,7 @@ class Draws:
     world: int = 1
     start: int = 0
     stop: int | None = None
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
     dtype: torch.dtype = torch.float32
     scope: str = ""
 

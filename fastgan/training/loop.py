@@ -67,8 +67,8 @@ def train(
 
 def _must_stop(state: TrainingState) -> bool:
     """Whether any process was interrupted or ran out of time."""
-    limit = state.config.max_minutes
-    if state.stopped is None and limit is not None and time.monotonic() - state.started >= limit * 60:
+    limit, minutes = state.config.max_minutes, (time.monotonic() - state.started) / 60
+    if state.stopped is None and limit is not None and minutes >= limit:
         state.stopped = f"time limit of {limit:g} minutes"
     stop = distributed.any_process(state.stopped is not None)
     if stop and state.stopped is None:

@@ -116,9 +116,7 @@ class PlayerState:
 
 def select(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Return the entries whose name starts with `prefix`, without it."""
-    return {
-        name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)
-    }
+    return {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
 
 
 def _load_net(net: nn.Module, prefix: str, state: Mapping[str, Tensor]) -> None:

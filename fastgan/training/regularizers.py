@@ -139,7 +139,8 @@ class PathLength(Regularizer):
         return (lengths - target).square().mean(dim=1).sum() * self.weight
 
     def after_update(self, means: Mapping[str, Tensor]) -> None:
-        self.mean_length = self.mean_length.lerp(means["pl_length"].to(self.mean_length), self.decay)
+        length = means["pl_length"].to(self.mean_length)
+        self.mean_length = self.mean_length.lerp(length, self.decay)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"mean_length": self.mean_length}

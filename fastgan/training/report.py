@@ -18,7 +18,7 @@ from torch import Tensor
 from fastgan._version import __version__
 from fastgan.config import TrainConfig
 from fastgan.files import replacing, write_json
-from fastgan.synthesis.images import make_grid, save_png, to_uint8
+from fastgan.synthesis.images import Metadata, make_grid, save_png, to_uint8
 from fastgan.synthesis.model_file import ModelInfo, save_model
 from fastgan.training.checkpoint import save_checkpoint
 from fastgan.training.display import Display
@@ -184,7 +184,11 @@ class SampleGrids(Hook):
     def _write(self, state: TrainingState) -> None:
         fakes = state.sample(self.count)
         picture = make_grid(to_uint8(fakes)) if fakes.ndim == 4 else scatter(fakes)
-        about = {"synthetic": True, "recipe": state.name, "images_seen": state.images_seen}
+        about: Metadata = {
+            "synthetic": True,
+            "recipe": state.name,
+            "images_seen": state.images_seen,
+        }
         save_png(self.folder / f"{state.images_seen:09d}.png", picture, about)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -102,20 +103,16 @@ class TrainingState:
         """
         edge = self.recipe.edges[0]
         nets = self.players["g"].sampling_nets
-        modes = {net: net.training for net in nets.values()}
-        everything = Draws(
-            self.config.seed, 0, phase, count, device=self.device, dtype=DTYPES[self.config.precision]
-        )
+        net, was_training = nets[edge.generator], nets[edge.generator].training
+        everything = replace(self.draws(phase, count), step=0, rank=0, world=1)
         size = self.config.micro_batch or self.config.batch
         parts = []
-        for net in nets.values():
-            net.eval()
+        net.eval()
         for start in range(0, count, size):
             draws = everything.slice(slice(start, start + size))
-            ctx = StepContext(self.recipe, nets, "g", draws, lambda d=draws: self.data(0, d))
-            parts.append(self.recipe.generation.sample(nets[edge.generator], ctx, edge).cpu())
-        for net, mode in modes.items():
-            net.train(mode)
+            ctx = StepContext(self.recipe, nets, "g", draws, partial(self.data, 0, draws))
+            parts.append(self.recipe.generation.sample(net, ctx, edge).cpu())
+        net.train(was_training)
         return torch.cat(parts)
 
 
@@ -150,7 +147,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"device: cannot use {name!r} here ({reason}); try cpu or auto") from error
+        raise ConfigError(f"device: cannot use {name!r} ({reason}); try cpu or auto") from error
     return device
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -107,7 +108,7 @@ class Step:
             self.state.nets,
             phase.side,
             draws,
-            lambda: self.state.data(phase.first_real, draws),
+            partial(self.state.data, phase.first_real, draws),
             needs_input_grad=any(reg.needs_second_order for reg in phase.regularizers),
             progress=self.state.progress,
         )
