@@ -66,6 +66,9 @@ class Metrics(Hook):
     Args:
         kimg: interval, in thousands of images.
         writers: where lines go.
+
+    Attributes:
+        last: the latest value of everything; a lazy regulariser is not in every line.
     """
 
     name = "metrics"
@@ -97,7 +100,7 @@ class Metrics(Hook):
         means, seconds = self._averages.read(), state.seconds
         speed = (state.images_seen - self._since[0]) / max(seconds - self._since[1], 1e-9)
         self._since = (state.images_seen, seconds)
-        self.last = {
+        line = {
             "step": state.step,
             "kimg": state.images_seen / 1000,
             "seconds": round(seconds, 3),
@@ -105,8 +108,9 @@ class Metrics(Hook):
             **means,
         }
         check_finite(means, state)
+        self.last = {**self.last, **line}
         for writer in self.writers:
-            writer.write(self.last)
+            writer.write(line)
 
 
 class JsonLines:
@@ -184,12 +188,9 @@ class SampleGrids(Hook):
     def _write(self, state: TrainingState) -> None:
         fakes = state.sample(self.count)
         picture = make_grid(to_uint8(fakes)) if fakes.ndim == 4 else scatter(fakes)
-        about: Metadata = {
-            "synthetic": True,
-            "recipe": state.name,
-            "images_seen": state.images_seen,
-        }
-        save_png(self.folder / f"{state.images_seen:09d}.png", picture, about)
+        seen = state.images_seen
+        about: Metadata = {"synthetic": True, "recipe": state.name, "images_seen": seen}
+        save_png(self.folder / f"{seen:09d}.png", picture, about)
 
 
 def scatter(points: Tensor, size: int = 256, extent: float = 3.0) -> Tensor:
