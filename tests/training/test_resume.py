@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import assert_same_run, everything, run_steps
 from safetensors.torch import load_file, save_file
 
 from fastgan import files, recipes
 from fastgan.data import ArrayDataset
 from fastgan.errors import CheckpointError
-from fastgan.training import start_state, train
 from fastgan.training import checkpoint as module
+from fastgan.training import start_state, train
 from fastgan.training.checkpoint import checkpoints, find_checkpoint, load_checkpoint
 from fastgan.training.report import Checkpoints
+from tests.training.runs import assert_same_run, everything, run_steps
 
 VANILLA = recipes.get("vanilla")
 

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import run_steps
 from torch import nn
 
 from fastgan import recipes
@@ -25,6 +24,7 @@ from fastgan.training import (
     adam,
     start_state,
 )
+from tests.training.runs import run_steps
 
 F64 = {"precision": "float64"}
 
