@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import Any
 
 from fastgan._version import __version__
 from fastgan.commands import COMMANDS, Command
@@ -57,8 +56,15 @@ def parse(argv: Sequence[str]) -> Command:
     """
     import tyro
 
-    options = {name: _options(name, argv) for name in COMMANDS}
+    argv = list(argv)
     with _one_line_errors(argv):
+        options = {}
+        for name in COMMANDS:
+            module = import_module(f"fastgan.commands.{name}")
+            if hasattr(module, "prepare") and argv[0] == name:
+                options[name], argv[1:] = module.prepare(argv[1:])
+            else:
+                options[name] = module.Options
         command: Command = tyro.extras.subcommand_cli_from_dict(
             options,
             args=argv,
@@ -67,14 +73,6 @@ def parse(argv: Sequence[str]) -> Command:
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
         )
     return command
-
-
-def _options(name: str, argv: Sequence[str]) -> Any:
-    """The dataclass of a command; `build` lets its options depend on the others given."""
-    module = import_module(f"fastgan.commands.{name}")
-    if argv[0] == name and hasattr(module, "build"):
-        return module.build(list(argv[1:]))
-    return module.Options
 
 
 @contextlib.contextmanager
@@ -97,13 +95,16 @@ def fold_error(box: str) -> str:
 
     The first part of a box says what is wrong; further parts, below a rule, are hints.
     """
-    lines = [line.strip("│ ") for line in box.splitlines() if line.startswith("│")]
-    parts = re.split(r"─{3,}", " ".join(lines))
+    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()[1:]]  # the first is a title
+    text = "\n".join("\0" if not line.strip("─-") else line for line in lines)
+    parts = [part.strip() for part in text.split("\0") if part.strip()] or [box]
     message = re.sub(r"Error parsing (?:__\S+|\S*__\S*):? ", "", parts[0])
     message = re.sub(
         r"invalid literal for int\(\) with base 10: (.*)", r"\1 is no integer", message
     )
-    similar = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(parts[1:]))
+    if parts[0].startswith("Missing from"):
+        message = "missing " + ", ".join(re.findall(r"(?<!\S)--[\w-]+", parts[0]))
+    similar = re.search(r"Perhaps you meant:\s+(--[\w-]+)", " ".join(parts[1:]))
     hint = f"; perhaps you meant {similar[1]}" if similar else ""
     return " ".join(message.split()).rstrip(".") + hint
 

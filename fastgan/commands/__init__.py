@@ -1,14 +1,15 @@
 """One file per command: a dataclass `Options` with what `--help` documents and a method `run`.
 
-A command that derives options from others (train: those of the recipe) adds `build(argv)`, which
-returns such a class. Modules import heavy rooms inside functions, so that --help stays quick.
+A command that derives options from others (train: those of the recipe) adds `prepare(argv)`,
+which returns such a class and the arguments to read with it. Modules import heavy rooms inside
+functions, so that --help stays quick.
 """
 
 from __future__ import annotations
 
 from typing import Protocol
 
-COMMANDS = ("doctor",)
+COMMANDS = ("demo", "train", "generate", "recipes", "doctor")
 
 
 class Command(Protocol):

@@ -1,0 +1,99 @@
+"""`fastgan generate`: a model file and seeds -> PNG files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from fastgan.errors import ConfigError
+
+if TYPE_CHECKING:  # torch comes with `run`, so that --help stays quick
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Options:
+    """Make images with a trained model: one PNG per seed, and a grid of all of them.
+
+    A seed gives the same image in every run and every batch. Each PNG says in its text entries
+    that it is synthetic, and from which model, seed and truncation it came."""
+
+    model: Path
+    """The model.safetensors that training wrote."""
+    out: Path = Path("out/generate")
+    """Folder for the images; made when it is not there."""
+    seeds: str = "0-15"
+    """Seeds such as 0-15, or 1,5,9, or a mix of both."""
+    truncation: float = 1.0
+    """Below 1: closer to the average image, more typical and less varied. 1 is off."""
+    noise_mode: Literal["const", "random", "none"] = "const"
+    """Fine detail from the model's stored noise, from the seed, or none."""
+    classes: str | None = None
+    """For conditional models: class numbers such as 3 or 0-9, repeated over the seeds.
+    Left out: class = seed modulo the number of classes."""
+    batch: int = 16
+    """Images per forward pass."""
+    columns: int | None = None
+    """Images per row of the grid. Left out: as square as possible."""
+    device: str = "cpu"
+    """Where to run: cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> int:
+        """Load, sample and write."""
+        from fastgan.synthesis.images import make_grid
+        from fastgan.synthesis.model_file import load_generator
+        from fastgan.synthesis.sampling import parse_seeds, sample
+
+        seeds = parse_seeds(self.seeds)
+        if self.columns is not None and self.columns < 1:
+            raise ConfigError(f"columns: expected at least 1, got {self.columns}")
+        generator = self._place(load_generator(self.model))
+        self.out.mkdir(parents=True, exist_ok=True)
+        images = sample(
+            generator,
+            seeds,
+            truncation=self.truncation,
+            labels=self._labels(generator, len(seeds)),
+            noise_mode=self.noise_mode,
+            batch=self.batch,
+        )
+        self._write(seeds, images, make_grid(images, self.columns))
+        print(f"{len(seeds)} images and grid.png in {self.out}")
+        return 0
+
+    def _place(self, generator: nn.Module) -> nn.Module:
+        import torch
+
+        try:
+            return generator.to(torch.device(self.device))
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"device: cannot use {self.device!r} here ({reason})") from error
+
+    def _labels(self, generator: nn.Module, count: int) -> Tensor | None:
+        from fastgan.synthesis.sampling import one_hot, parse_seeds
+
+        if self.classes is None:
+            return None
+        c_dim = int(generator.c_dim)  # type: ignore[arg-type]
+        if c_dim == 0:
+            raise ConfigError("classes: the model is not conditional; leave --classes out")
+        given = parse_seeds(self.classes, "classes")
+        return one_hot([given[i % len(given)] for i in range(count)], c_dim)
+
+    def _write(self, seeds: list[int], images: Tensor, grid: Tensor) -> None:
+        from fastgan import __version__
+        from fastgan.files import sha256
+        from fastgan.synthesis.images import save_png
+
+        origin: dict[str, str | float | bool] = {
+            "synthetic": True,
+            "Software": f"fastgan {__version__}",
+            "model_sha256": sha256(self.model),
+            "truncation": self.truncation,
+            "noise_mode": self.noise_mode,
+        }
+        for seed, image in zip(seeds, images, strict=True):
+            save_png(self.out / f"seed{seed:04d}.png", image, {**origin, "seed": seed})
+        save_png(self.out / "grid.png", grid, {**origin, "seeds": self.seeds})

@@ -1,0 +1,178 @@
+"""`fastgan train`: its options are those below and every setting of the chosen recipe.
+
+The command line is read twice: first the recipe, the preset and what to resume, then everything,
+with the preset (or the resumed run's settings) as defaults.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fastgan.commands.source import Source
+from fastgan.config import TrainConfig
+from fastgan.errors import CheckpointError, ConfigError
+
+RUN_FILE = "run.json"  # what a run was started with, beside its checkpoints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The options that decide which other options there are."""
+
+    recipe: str = "stylegan2"
+    """Which GAN; `fastgan recipes` lists them."""
+    preset: str | None = None
+    """Settings to start from; `fastgan recipes` lists them. Left out: the recipe's first, which
+    is named when training starts."""
+    out: Path | None = None
+    """Folder for logs, samples, checkpoints and the model. Left out: out/RECIPE."""
+    resume: str | None = None
+    """Go on with an interrupted run, exactly as if it had not stopped: the folder of the run or
+    of a checkpoint, or "latest" for the newest checkpoint in --out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Selection):
+    """Train a GAN on images. Ctrl-C stops after the current step and keeps a checkpoint.
+
+    The settings of the recipe, listed last, start from the preset's values."""
+
+    source: Source
+    config: TrainConfig
+
+    def run(self) -> int:
+        """Open the data and train."""
+        from fastgan import recipes
+        from fastgan.training import train
+
+        out = self.out or Path("out") / self.recipe
+        resume = None if self.resume is None else _checkpoint(self.resume, out)
+        if resume is None:
+            _refuse_overwriting(out)
+        dataset = self.source.open()
+        out.mkdir(parents=True, exist_ok=True)
+        if resume is None:
+            _remember(self, out)
+        shape = " x ".join(map(str, dataset.image_shape))
+        settings = f"preset {self.preset}" if resume is None else f"from {resume}"
+        print(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
+        state = train(self.config, recipes.get(self.recipe), dataset, out, resume=resume)
+        how = f"stopped: {state.stopped}" if state.stopped else "finished"
+        print(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
+        return 130 if state.stopped and state.stopped.startswith("interrupted") else 0
+
+
+def prepare(argv: Sequence[str]) -> tuple[type, list[str]]:
+    """Choose recipe and preset, and return the class of options that goes with them.
+
+    Args:
+        argv: what follows `train`.
+
+    Returns: the class, and `argv` with "latest" put behind a bare --resume.
+    Raises:
+        ConfigError: an unknown recipe or preset. CheckpointError: nothing to resume.
+    """
+    import tyro
+
+    argv = _complete_resume(argv)
+    known = [word for word in argv if word not in ("-h", "--help")]
+    chosen, _ = tyro.cli(Selection, prog="fastgan train", args=known, return_unknown_args=True)
+    if chosen.resume is not None:
+        return _options(*_resumed(chosen, chosen.resume)), argv
+    chosen = replace(chosen, preset=chosen.preset or suggest_preset(chosen.recipe))
+    return _options(chosen, _settings(chosen), None), argv
+
+
+def _settings(chosen: Selection) -> Any:
+    from fastgan import recipes
+
+    return recipes.preset(chosen.recipe, chosen.preset or "")
+
+
+def suggest_preset(recipe: str) -> str:
+    """The preset to take when none is named: the first, which a recipe keeps fit for a CPU."""
+    from fastgan import recipes
+
+    return next(iter(recipes.get(recipe).PRESETS))
+
+
+def _options(chosen: Selection, config: Any, source: Source | None) -> type:
+    """Subclass Options with these values as defaults and the type of this config."""
+    import tyro
+
+    plain = tyro.conf.OmitArgPrefixes
+    source_field = field() if source is None else field(default=source)
+    return make_dataclass(
+        "Options",
+        [
+            ("recipe", str, field(default=chosen.recipe)),
+            ("preset", str | None, field(default=chosen.preset)),
+            ("out", Path | None, field(default=chosen.out)),
+            ("source", plain[Source], source_field),
+            ("config", plain[type(config)], field(default=config)),
+        ],
+        bases=(Options,),
+        namespace={"__doc__": Options.__doc__},
+        frozen=True,
+        kw_only=True,
+    )
+
+
+def _complete_resume(argv: Sequence[str]) -> list[str]:
+    complete: list[str] = []
+    for word, following in itertools.pairwise([*argv, "--"]):
+        complete.append(word)
+        if word == "--resume" and following.startswith("-"):
+            complete.append("latest")
+    return complete
+
+
+def _checkpoint(resume: str, out: Path) -> Path:
+    from fastgan.training.checkpoint import find_checkpoint
+
+    return find_checkpoint(out if resume == "latest" else Path(resume))
+
+
+def _resumed(chosen: Selection, resume: str) -> tuple[Selection, Any, Source | None]:
+    """Settings and data of the run to go on with."""
+    from fastgan import recipes
+    from fastgan.training.checkpoint import read_about
+
+    out = chosen.out or Path("out") / chosen.recipe
+    checkpoint = _checkpoint(resume, out)
+    about = read_about(checkpoint)
+    run = checkpoint.parents[1]
+    config = recipes.get(about["recipe"]).Config.from_json(json.dumps(about["config"]))
+    chosen = Selection(recipe=about["recipe"], out=chosen.out or run, resume=resume)
+    return chosen, config, _remembered(run)
+
+
+def _remember(options: Options, out: Path) -> None:
+    from fastgan.files import write_json
+
+    write_json(out / RUN_FILE, {"recipe": options.recipe, "source": asdict(options.source)})
+
+
+def _remembered(run: Path) -> Source | None:
+    file = run / RUN_FILE
+    if not file.is_file():
+        return None
+    try:
+        return Source(**json.loads(file.read_text(encoding="utf-8"))["source"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: damaged ({error}); delete it and pass --data") from error
+
+
+def _refuse_overwriting(out: Path) -> None:
+    from fastgan.training.checkpoint import checkpoints
+
+    if checkpoints(out):
+        raise ConfigError(
+            f"{out} holds a run with checkpoints: go on with it by --resume latest, or choose "
+            "another folder with --out"
+        )
