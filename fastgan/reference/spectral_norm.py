@@ -21,9 +21,8 @@ def spectral_norm(
     gradient takes u and v as constants and flows through sigma.
     Source: Miyato et al. 2018, algorithm 1 and equation 12.
     """
-    matrix = weight.movedim(dim, 0).flatten(1)  # [rows, cols]
-    if weight.ndim == 1:
-        matrix = weight[:, None]
+    columns = weight.unsqueeze(-1) if weight.ndim == 1 else weight.movedim(dim, 0)
+    matrix = columns.flatten(1)  # [rows, cols]
     with torch.no_grad():
         v = _normalize(matrix.t() @ u, eps)
         for iteration in range(n_power_iterations):
