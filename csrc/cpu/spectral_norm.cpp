@@ -31,12 +31,16 @@ struct Matrix {
   int64_t size() const { return rows * inner; }  // of one outer position
 };
 
+int64_t columns_of(const Tensor& weight, int64_t dim) {
+  int64_t cols = 1;
+  for (int64_t d = 0; d < weight.dim(); ++d) cols *= d == dim ? 1 : weight.size(d);
+  return cols;
+}
+
 Matrix matrix_of(const Tensor& weight, int64_t dim) {
-  const int64_t rows = weight.size(dim);
-  if (weight.numel() == 0) return {1, rows, rows == 0 ? 0 : weight.numel() / rows};
-  if (rows == 1) return {1, 1, weight.numel()};
-  const int64_t inner = weight.stride(dim);
-  return {weight.numel() / (rows * inner), rows, inner};
+  const int64_t rows = weight.size(dim), cols = columns_of(weight, dim);
+  if (rows <= 1 || cols == 0) return {1, rows, cols};
+  return {cols / weight.stride(dim), rows, weight.stride(dim)};
 }
 
 // Position in memory order of each column of the matrix in logical order; empty when they agree.
@@ -79,7 +83,7 @@ struct Tiling {
     block = std::max(interleaved ? kTileOuter : kTileRows, ceil_div(length, kMaxBlocks));
     blocks = std::max<int64_t>(1, ceil_div(length, block));
     panels = interleaved ? 1 : std::max<int64_t>(1, ceil_div(m.cols(), kTileCols));
-    panel = ceil_div(ceil_div(m.cols(), panels), 16) * 16;
+    panel = ceil_div(ceil_div(m.cols(), panels), 512) * 512;  // whole steps of the dot product
     period = m.inner * ceil_div(kPeriod, std::max<int64_t>(1, m.inner));
   }
 
@@ -327,7 +331,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> spectral_norm(const Tensor& weight, c
                                                          int64_t dim) {
   check(weight, u, dim);
   const Tensor w = dense(weight), u_in = torch::stable::contiguous(u);
-  const int64_t rows = w.size(dim), cols = rows == 0 ? 0 : w.numel() / rows;
+  const int64_t rows = w.size(dim), cols = columns_of(w, dim);
   const Outputs out{torch::stable::empty_like(w), torch::stable::new_empty(w, {}),
                     torch::stable::new_empty(w, {rows}), torch::stable::new_empty(w, {cols})};
   dispatch_dtype("spectral_norm", w.scalar_type(), [&](auto type) {

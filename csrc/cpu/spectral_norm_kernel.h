@@ -10,15 +10,42 @@
 
 namespace fastgan::cpu {
 
-// Sums run in this many independent lanes, added up in order at the end: one order per instruction
-// set, whatever the number of threads. One cache line of accumulators.
-template <typename A>
-constexpr int64_t kLanes = 64 / sizeof(A);
+// Sums over columns run in this many independent lanes, added up pairwise at the end: one order,
+// whatever the instruction set and the number of threads.
+constexpr int64_t kLanes = 64;
 
 template <typename A>
-FASTGAN_INLINE A sum_lanes(const A* lanes) {
-  A total = 0;
-  for (int64_t l = 0; l < kLanes<A>; ++l) total += lanes[l];
+FASTGAN_INLINE A sum_lanes(A* lanes) {
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+  }
+  return lanes[0];
+}
+
+// sum_j a[j] * b[j]. Eight products are added before they meet a lane: the lanes live in memory,
+// and waiting for each store to come back would cost more than the products.
+template <typename T, typename U>
+FASTGAN_INLINE acc_t<T> dot_product(const T* __restrict a, const U* __restrict b, int64_t size) {
+  using A = acc_t<T>;
+  constexpr int64_t L = kLanes;
+  A lanes[L] = {};
+  int64_t j = 0;
+  for (; j + 8 * L <= size; j += 8 * L) {
+    const T* x = a + j;
+    const U* y = b + j;
+    for (int64_t l = 0; l < L; ++l) {
+      A even = load(x[l]) * load(y[l]) + load(x[2 * L + l]) * load(y[2 * L + l]);
+      A odd = load(x[L + l]) * load(y[L + l]) + load(x[3 * L + l]) * load(y[3 * L + l]);
+      even += load(x[4 * L + l]) * load(y[4 * L + l]) + load(x[6 * L + l]) * load(y[6 * L + l]);
+      odd += load(x[5 * L + l]) * load(y[5 * L + l]) + load(x[7 * L + l]) * load(y[7 * L + l]);
+      lanes[l] += even + odd;
+    }
+  }
+  for (; j + L <= size; j += L) {
+    for (int64_t l = 0; l < L; ++l) lanes[l] += load(a[j + l]) * load(b[j + l]);
+  }
+  A total = sum_lanes(lanes);
+  for (; j < size; ++j) total += load(a[j]) * load(b[j]);
   return total;
 }
 
@@ -47,46 +74,13 @@ struct TransposedProduct {
   }
 };
 
-// out[r] = sum_c w[r * stride + c] * v[c]: one tile of W v for outer = 1. Four rows in a pass share
-// the reads of v.
+// out[r] = sum_c w[r * stride + c] * v[c]: one tile of W v for outer = 1.
 template <typename T>
 struct Product {
   using A = acc_t<T>;
-  FASTGAN_INLINE static A row(const T* __restrict w, const A* __restrict v, int64_t cols) {
-    A lanes[kLanes<A>] = {};
-    int64_t c = 0;
-    for (; c + kLanes<A> <= cols; c += kLanes<A>) {
-      for (int64_t l = 0; l < kLanes<A>; ++l) lanes[l] += load(w[c + l]) * v[c + l];
-    }
-    A total = sum_lanes(lanes);
-    for (; c < cols; ++c) total += load(w[c]) * v[c];
-    return total;
-  }
-
   FASTGAN_INLINE static void run(const T* __restrict w, const A* __restrict v, A* __restrict out,
                                  int64_t rows, int64_t cols, int64_t stride) {
-    constexpr int64_t L = kLanes<A>;
-    int64_t r = 0;
-    for (; r + 4 <= rows; r += 4, w += 4 * stride) {
-      A s0[L] = {}, s1[L] = {}, s2[L] = {}, s3[L] = {};
-      const T *w0 = w, *w1 = w + stride, *w2 = w + 2 * stride, *w3 = w + 3 * stride;
-      int64_t c = 0;
-      for (; c + L <= cols; c += L) {
-        for (int64_t l = 0; l < L; ++l) s0[l] += load(w0[c + l]) * v[c + l];
-        for (int64_t l = 0; l < L; ++l) s1[l] += load(w1[c + l]) * v[c + l];
-        for (int64_t l = 0; l < L; ++l) s2[l] += load(w2[c + l]) * v[c + l];
-        for (int64_t l = 0; l < L; ++l) s3[l] += load(w3[c + l]) * v[c + l];
-      }
-      A t0 = sum_lanes(s0), t1 = sum_lanes(s1), t2 = sum_lanes(s2), t3 = sum_lanes(s3);
-      for (; c < cols; ++c) {
-        t0 += load(w0[c]) * v[c];
-        t1 += load(w1[c]) * v[c];
-        t2 += load(w2[c]) * v[c];
-        t3 += load(w3[c]) * v[c];
-      }
-      out[r] = t0, out[r + 1] = t1, out[r + 2] = t2, out[r + 3] = t3;
-    }
-    for (; r < rows; ++r, w += stride) out[r] = row(w, v, cols);
+    for (int64_t r = 0; r < rows; ++r) out[r] = dot_product(w + r * stride, v, cols);
   }
 };
 
@@ -183,25 +177,8 @@ struct SquaredNorm {
 // *total = sum_j a[j] * b[j] over one block of the flat tensors.
 template <typename T>
 struct Dot {
-  using A = acc_t<T>;
-  FASTGAN_INLINE static void run(const T* __restrict a, const T* __restrict b, int64_t size,
-                                 double* total) {
-    constexpr int64_t L = kLanes<A>;
-    A s0[L] = {}, s1[L] = {}, s2[L] = {}, s3[L] = {};
-    int64_t j = 0;
-    for (; j + 4 * L <= size; j += 4 * L) {
-      const T *a0 = a + j, *b0 = b + j;
-      for (int64_t l = 0; l < L; ++l) s0[l] += load(a0[l]) * load(b0[l]);
-      for (int64_t l = 0; l < L; ++l) s1[l] += load(a0[L + l]) * load(b0[L + l]);
-      for (int64_t l = 0; l < L; ++l) s2[l] += load(a0[2 * L + l]) * load(b0[2 * L + l]);
-      for (int64_t l = 0; l < L; ++l) s3[l] += load(a0[3 * L + l]) * load(b0[3 * L + l]);
-    }
-    double sum = sum_lanes(s0);
-    sum += sum_lanes(s1);
-    sum += sum_lanes(s2);
-    sum += sum_lanes(s3);
-    for (; j < size; ++j) sum += static_cast<double>(load(a[j]) * load(b[j]));
-    *total = sum;
+  FASTGAN_INLINE static void run(const T* a, const T* b, int64_t size, double* total) {
+    *total = static_cast<double>(dot_product(a, b, size));
   }
 };
 
