@@ -1,65 +1,20 @@
-// Launchers of spectral_norm on the CPU: layouts, blocks, threads. The loops are in
-// spectral_norm_kernel.h.
+// Launchers of spectral_norm on the CPU: passes over the weight and threads. The loops are in
+// spectral_norm_kernel.h, the tiles in spectral_norm_tiling.h.
 //
 // Determinism: the weight is cut into tiles by its shape alone. Each tile is summed by one thread
 // in a fixed order, and partial sums of tiles are added in tile order, so the result has the same
 // bits for any number of threads.
-#include "cpu/spectral_norm_kernel.h"
-
 #include <cmath>
 
 #include "common/tensor.h"
+#include "cpu/spectral_norm_kernel.h"
+#include "cpu/spectral_norm_tiling.h"
 
-namespace fastgan::cpu {
+namespace fastgan::cpu::spectral_norm {
 namespace {
 
 constexpr int64_t kParallelElements = 1 << 15;  // below this, threads cost more than they save
-constexpr int64_t kTileCols = 4096;
-constexpr int64_t kTileRows = 64;
-constexpr int64_t kTileOuter = 16;
-constexpr int64_t kMaxBlocks = 32;       // bounds the memory and the time of adding partial sums
-constexpr int64_t kPeriod = 256;         // shortest loop of the interleaved kernels
-constexpr int64_t kDotElements = 16384;  // block of a dot product
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// The dense weight as [outer][rows][inner] in memory order, whatever its order of dimensions:
-// everything that steps slower than `dim`, `dim`, everything that steps faster.
-struct Matrix {
-  int64_t outer, rows, inner;
-  int64_t cols() const { return outer * inner; }
-  int64_t size() const { return rows * inner; }  // of one outer position
-};
-
-int64_t columns_of(const Tensor& weight, int64_t dim) {
-  int64_t cols = 1;
-  for (int64_t d = 0; d < weight.dim(); ++d) cols *= d == dim ? 1 : weight.size(d);
-  return cols;
-}
-
-Matrix matrix_of(const Tensor& weight, int64_t dim) {
-  const int64_t rows = weight.size(dim), cols = columns_of(weight, dim);
-  if (rows <= 1 || cols == 0) return {1, rows, cols};
-  return {cols / weight.stride(dim), rows, weight.stride(dim)};
-}
-
-// Position in memory order of each column of the matrix in logical order; empty when they agree.
-std::vector<int64_t> column_positions(const Tensor& weight, int64_t dim, const Matrix& matrix) {
-  if (weight.is_contiguous() || weight.numel() == 0) return {};
-  std::vector<int64_t> positions{0};
-  for (int64_t d = 0; d < weight.dim(); ++d) {
-    if (d == dim || weight.size(d) == 1) continue;
-    const bool outside = weight.stride(d) >= matrix.size();
-    const int64_t step = outside ? weight.stride(d) / matrix.rows : weight.stride(d);
-    std::vector<int64_t> next;
-    next.reserve(positions.size() * weight.size(d));
-    for (const int64_t position : positions) {
-      for (int64_t i = 0; i < weight.size(d); ++i) next.push_back(position + i * step);
-    }
-    positions.swap(next);
-  }
-  return positions;
-}
+constexpr int64_t kDotElements = 16384;         // block of a dot product
 
 // `weight` if its elements fill memory without gaps, else a copy that does.
 Tensor dense(const Tensor& weight) {
@@ -75,36 +30,6 @@ void for_tiles(int64_t tiles, int64_t elements, const Body& body) {
   const int64_t grain = ceil_div(kParallelElements, per_tile);
   torch::stable::parallel_for(0, tiles, grain, body);
 }
-
-// How a matrix is cut: by rows and columns for outer = 1, by outer positions otherwise.
-struct Tiling {
-  explicit Tiling(const Matrix& m) : matrix(m), interleaved(m.outer > 1) {
-    const int64_t length = interleaved ? m.outer : m.rows;
-    block = std::max(interleaved ? kTileOuter : kTileRows, ceil_div(length, kMaxBlocks));
-    blocks = std::max<int64_t>(1, ceil_div(length, block));
-    panels = interleaved ? 1 : std::max<int64_t>(1, ceil_div(m.cols(), kTileCols));
-    panel = ceil_div(ceil_div(m.cols(), panels), 512) * 512;  // whole steps of the dot product
-    period = m.inner * ceil_div(kPeriod, std::max<int64_t>(1, m.inner));
-  }
-
-  int64_t tiles() const { return blocks * panels; }
-  int64_t elements() const { return matrix.outer * matrix.size(); }
-
-  // Tile t covers positions [first, last) of the rows (or of outer) and columns [left, right).
-  struct Tile {
-    int64_t index, first, last, left, right;
-  };
-  Tile tile(int64_t t) const {
-    const int64_t index = t / panels, column = t % panels;
-    const int64_t length = interleaved ? matrix.outer : matrix.rows;
-    return {index, index * block, std::min(length, (index + 1) * block),
-            std::min(matrix.cols(), column * panel), std::min(matrix.cols(), (column + 1) * panel)};
-  }
-
-  Matrix matrix;
-  bool interleaved;
-  int64_t block, blocks, panel, panels, period;
-};
 
 // Adds `count` partial vectors of `length`, in order.
 template <typename A>
@@ -322,13 +247,19 @@ void check(const Tensor& weight, const Tensor& u, int64_t dim) {
                   " is out of range for a weight of ", weight.dim(), " dimensions");
   STD_TORCH_CHECK(u.dim() == 1 && u.size(0) == weight.size(dim), "spectral_norm: u must have ",
                   weight.size(dim), " entries");
-  STD_TORCH_CHECK(u.scalar_type() == weight.scalar_type(), "spectral_norm: u and weight must have ",
-                  "the same dtype");
+  STD_TORCH_CHECK(u.scalar_type() == weight.scalar_type(),
+                  "spectral_norm: u must have the dtype of weight");
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> spectral_norm(const Tensor& weight, const Tensor& u,
-                                                         int64_t n_power_iterations, double eps,
-                                                         int64_t dim) {
+void check_like(const char* name, const Tensor& tensor, int64_t numel, const Tensor& weight) {
+  STD_TORCH_CHECK(tensor.numel() == numel && tensor.scalar_type() == weight.scalar_type(),
+                  "spectral_norm_grad: ", name, " must have ", numel,
+                  " entries in the dtype of weight");
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> normalize_weight(const Tensor& weight, const Tensor& u,
+                                                            int64_t n_power_iterations, double eps,
+                                                            int64_t dim) {
   check(weight, u, dim);
   const Tensor w = dense(weight), u_in = torch::stable::contiguous(u);
   const int64_t rows = w.size(dim), cols = columns_of(w, dim);
@@ -340,10 +271,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> spectral_norm(const Tensor& weight, c
   return {out.normalized, out.sigma, out.u, out.v};
 }
 
-Tensor spectral_norm_grad(const Tensor& grad_normalized, const Tensor& grad_sigma,
-                          const Tensor& weight, const Tensor& sigma, const Tensor& u,
-                          const Tensor& v, int64_t dim) {
+Tensor normalize_weight_grad(const Tensor& grad_normalized, const Tensor& grad_sigma,
+                             const Tensor& weight, const Tensor& sigma, const Tensor& u,
+                             const Tensor& v, int64_t dim) {
   check(weight, u, dim);
+  check_like("grad_normalized", grad_normalized, weight.numel(), weight);
+  check_like("grad_sigma", grad_sigma, 1, weight);
+  check_like("sigma", sigma, 1, weight);
+  check_like("v", v, columns_of(weight, dim), weight);
   const Tensor w = dense(weight), grad = in_layout_of(grad_normalized, w);
   Tensor out = torch::stable::empty_like(w);
   const Tensor u_in = torch::stable::contiguous(u), v_in = torch::stable::contiguous(v);
@@ -354,7 +289,7 @@ Tensor spectral_norm_grad(const Tensor& grad_normalized, const Tensor& grad_sigm
 }
 
 }  // namespace
-}  // namespace fastgan::cpu
+}  // namespace fastgan::cpu::spectral_norm
 
 STABLE_TORCH_LIBRARY_FRAGMENT(fastgan_cpp, m) {
   m.def(
@@ -366,6 +301,6 @@ STABLE_TORCH_LIBRARY_FRAGMENT(fastgan_cpp, m) {
 }
 
 STABLE_TORCH_LIBRARY_IMPL(fastgan_cpp, CPU, m) {
-  m.impl("spectral_norm", TORCH_BOX(&fastgan::cpu::spectral_norm));
-  m.impl("spectral_norm_grad", TORCH_BOX(&fastgan::cpu::spectral_norm_grad));
+  m.impl("spectral_norm", TORCH_BOX(&fastgan::cpu::spectral_norm::normalize_weight));
+  m.impl("spectral_norm_grad", TORCH_BOX(&fastgan::cpu::spectral_norm::normalize_weight_grad));
 }

@@ -8,7 +8,7 @@
 #include "common/dtype.h"
 #include "cpu/isa.h"
 
-namespace fastgan::cpu {
+namespace fastgan::cpu::spectral_norm {
 
 // Sums over columns run in this many independent lanes, added up pairwise at the end: one order,
 // whatever the instruction set and the number of threads.
@@ -216,4 +216,4 @@ struct InterleavedGrad {
   }
 };
 
-}  // namespace fastgan::cpu
+}  // namespace fastgan::cpu::spectral_norm
