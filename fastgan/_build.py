@@ -32,7 +32,7 @@ def cpu_flags() -> list[str]:
     flags = [f"-DTORCH_TARGET_VERSION={TORCH_TARGET}"]
     if sys.platform == "win32":
         return [*flags, "/O2", "/std:c++17"]
-    flags += ["-O3", "-std=c++17", "-fvisibility=hidden", "-fno-trapping-math", "-fno-math-errno"]
+    flags += ["-O3", "-g0", "-std=c++17", "-fvisibility=hidden", "-fno-trapping-math", "-fno-math-errno"]
     flags += ["-fopenmp-simd", "-Wall", "-Wno-attributes", "-Wno-psabi"]
     if "sanitize" in os.environ.get("CXXFLAGS", ""):
         flags += ["-g", "-O1", "-fno-omit-frame-pointer"]

@@ -10,7 +10,7 @@
 namespace fastgan::cpu {
 namespace {
 
-constexpr int64_t kUnit = 16384;  // elements: half of a 128 KiB first-level budget for three arrays
+constexpr int64_t kUnit = 16384;  // elements of a unit, about
 
 Tensor dense(const Tensor& x) { return is_dense(x) ? x : torch::stable::contiguous(x); }
 
@@ -19,15 +19,16 @@ BiasActParams make_params(const Tensor& x, int64_t dim, const std::string& act, 
   BiasActParams p{};
   const int64_t numel = std::max<int64_t>(x.numel(), 1);
   p.channels = x.dim() == 0 ? 1 : std::max<int64_t>(x.size(dim), 1);
-  p.inner = p.channels == 1 ? numel : x.stride(dim);
-  if (p.inner == 1 && p.channels > 1) {
-    p.rows = numel / p.channels;
+  const int64_t inner = p.channels == 1 ? numel : x.stride(dim);
+  if (inner == 1 && p.channels > 1) {
+    p.row = p.channels;
     p.rows_per_unit = std::max<int64_t>(1, kUnit / p.channels);
   } else {
-    p.rows = numel / p.inner;
-    p.unit_size = std::min(p.inner, kUnit);
-    p.units_per_row = (p.inner + p.unit_size - 1) / p.unit_size;
+    p.row = inner;
+    p.unit_size = std::min(inner, kUnit);
+    p.units_per_row = (inner + p.unit_size - 1) / p.unit_size;
   }
+  p.rows = numel / p.row;
   const bool selu = act == "selu";
   p.alpha = act == "linear" ? 1.0 : act == "relu" ? 0.0 : selu ? 1.6732632423543772 : alpha;
   if (act == "elu") p.alpha = 1.0;
@@ -37,38 +38,139 @@ BiasActParams make_params(const Tensor& x, int64_t dim, const std::string& act, 
   return p;
 }
 
-int64_t unit_count(const BiasActParams& p) {
-  const bool planar = p.units_per_row > 0;
-  return planar ? p.rows * p.units_per_row : (p.rows + p.rows_per_unit - 1) / p.rows_per_unit;
+// One thread's view of the work: pieces of at most kPiece elements pass through the loop, half
+// types by way of float buffers.
+template <typename T>
+class Worker {
+ public:
+  using A = acc_t<T>;
+  static constexpr bool kConvert = !std::is_same_v<T, A>;
+
+  Worker(const T* source, const T* g, const T* h, const T* bias, T* out, A* sums,
+         BiasActFunction<A> function, const BiasActParams& p)
+      : source_(source),
+        g_(g),
+        h_(h),
+        bias_(bias),
+        out_(out),
+        sums_(sums),
+        function_(function),
+        p_(p),
+        load_(variant<LoadLoop<T>, const T*, A*, int64_t>()),
+        store_(variant<StoreLoop<T>, const A*, T*, int64_t>()) {}
+
+  void planar(int64_t unit) {
+    const int64_t row = unit / p_.units_per_row;
+    const int64_t first = (unit % p_.units_per_row) * p_.unit_size;
+    const int64_t begin = row * p_.row + first;
+    const int64_t end = begin + std::min(p_.row - first, p_.unit_size);
+    const A value = bias_ == nullptr ? A(0) : load(bias_[row % p_.channels]);
+    A unused;
+    for (int64_t i = begin; i < end; i += kPiece) {
+      piece(i, std::min(kPiece, end - i), &value, sums_ == nullptr ? &unused : sums_ + unit);
+    }
+  }
+
+  void channels_last(int64_t unit) {
+    const int64_t last = std::min((unit + 1) * p_.rows_per_unit, p_.rows);
+    A values[kPiece] = {}, unused[kPiece] = {};
+    for (int64_t c = 0; c < p_.channels; c += kPiece) {
+      const int64_t size = std::min(kPiece, p_.channels - c);
+      if (bias_ != nullptr) load_(bias_ + c, values, size);
+      A* sums = sums_ == nullptr ? unused : sums_ + unit * p_.channels + c;
+      for (int64_t row = unit * p_.rows_per_unit; row < last; ++row) {
+        piece(row * p_.row + c, size, values, sums);
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t kPiece = 1024;  // four float buffers fit the first-level cache
+
+  void piece(int64_t offset, int64_t size, const A* bias, A* sums) {
+    const A* source = read(source_, offset, size, source_piece_);
+    const A* g = g_ == nullptr ? nullptr : read(g_, offset, size, g_piece_);
+    const A* h = h_ == nullptr ? nullptr : read(h_, offset, size, h_piece_);
+    A* out = out_piece_;
+    if constexpr (!kConvert) out = out_ + offset;
+    function_(source, g, h, bias, out, sums, size, p_.alpha, p_.scale, p_.gain, p_.limit);
+    if constexpr (kConvert) store_(out, out_ + offset, size);
+  }
+
+  const A* read(const T* from, int64_t offset, int64_t size, A* buffer) {
+    if constexpr (kConvert) {
+      load_(from + offset, buffer, size);
+      return buffer;
+    } else {
+      return from + offset;
+    }
+  }
+
+  const T *source_, *g_, *h_, *bias_;
+  T* out_;
+  A* sums_;
+  BiasActFunction<A> function_;
+  const BiasActParams p_;
+  void (*load_)(const T*, A*, int64_t);
+  void (*store_)(const A*, T*, int64_t);
+  A source_piece_[kConvert ? kPiece : 1], g_piece_[kConvert ? kPiece : 1];
+  A h_piece_[kConvert ? kPiece : 1], out_piece_[kConvert ? kPiece : 1];
+};
+
+template <typename T>
+const T* data_or_null(const Tensor* tensor) {
+  return tensor == nullptr ? nullptr : data<T>(*tensor);
 }
 
-// Runs `Element` over all units; with kSum also returns the sum of the output over each channel.
-template <typename Element, typename T, int kGradients, bool kSum>
-void launch(const Tensor& source, const Tensor* g, const Tensor* h, const Tensor* bias,
-            const Tensor& out, const Tensor* channel_sums, const BiasActParams& p) {
+// Runs `function` over all units; when channel_sums is given, it becomes the sum of the output
+// over each channel.
+template <typename T>
+void launch(BiasActFunction<acc_t<T>> function, const Tensor& source, const Tensor* g,
+            const Tensor* h, const Tensor* bias, const Tensor& out, const Tensor* channel_sums,
+            const BiasActParams& p) {
   using A = acc_t<T>;
   const bool planar = p.units_per_row > 0;
-  const int64_t units = unit_count(p);
-  std::vector<A> sums(kSum ? units * (planar ? 1 : p.channels) : 0, A(0));
-  const T* source_data = data<T>(source);
-  const T* g_data = g == nullptr ? nullptr : data<T>(*g);
-  const T* h_data = h == nullptr ? nullptr : data<T>(*h);
-  const T* bias_data = bias == nullptr ? nullptr : data<T>(*bias);
+  const int64_t units =
+      planar ? p.rows * p.units_per_row : (p.rows + p.rows_per_unit - 1) / p.rows_per_unit;
+  std::vector<A> sums(channel_sums == nullptr ? 0 : units * (planar ? 1 : p.channels), A(0));
+  A* sums_data = channel_sums == nullptr ? nullptr : sums.data();
+  const T *source_data = data<T>(source), *g_data = data_or_null<T>(g);
+  const T *h_data = data_or_null<T>(h), *bias_data = data_or_null<T>(bias);
   T* out_data = mutable_data<T>(out);
-  A* sums_data = sums.data();
   const int64_t unit_elements = planar ? p.unit_size : p.rows_per_unit * p.channels;
   const int64_t grain = std::max<int64_t>(1, kUnit / std::max<int64_t>(unit_elements, 1));
   torch::stable::parallel_for(0, units, grain, [&](int64_t begin, int64_t end) {
-    run<BiasActLoop<Element, T, kGradients, kSum>>(source_data, g_data, h_data, bias_data, out_data,
-                                                   sums_data, begin, end, p);
+    Worker<T> worker(source_data, g_data, h_data, bias_data, out_data, sums_data, function, p);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      planar ? worker.planar(unit) : worker.channels_last(unit);
+    }
   });
-  if (!kSum) return;
+  if (channel_sums == nullptr) return;
   std::vector<double> totals(p.channels, 0.0);
   for (int64_t i = 0; i < static_cast<int64_t>(sums.size()); ++i) {
     totals[planar ? (i / p.units_per_row) % p.channels : i % p.channels] += sums[i];
   }
   T* target = mutable_data<T>(*channel_sums);
   for (int64_t c = 0; c < p.channels; ++c) target[c] = store<T>(static_cast<A>(totals[c]));
+}
+
+template <typename Element, typename A, bool kAlong>
+BiasActFunction<A> pick() {
+  return variant<BiasActLoop<Element, A, kAlong>, const A*, const A*, const A*, const A*, A*, A*,
+                 int64_t, double, double, double, double>();
+}
+
+// launch() in the dtype of `source`.
+template <typename Element>
+void launch_dtype(const Tensor& source, const Tensor* g, const Tensor* h, const Tensor* bias,
+                  const Tensor& out, const Tensor* channel_sums, const BiasActParams& p) {
+  dispatch_dtype("bias_act", source.scalar_type(), [&](auto tag) {
+    using T = decltype(tag);
+    using A = acc_t<T>;
+    const auto function =
+        p.units_per_row > 0 ? pick<Element, A, false>() : pick<Element, A, true>();
+    launch<T>(function, source, g, h, bias, out, channel_sums, p);
+  });
 }
 
 // Calls body.template operator()<Act>() for the activation named `act`.
@@ -91,9 +193,7 @@ struct ForwardBody {
   const BiasActParams& p;
   template <template <typename> class Act>
   void run() {
-    dispatch_dtype("bias_act", x.scalar_type(), [&](auto tag) {
-      launch<ForwardOf<Act>, decltype(tag), 0, false>(x, nullptr, nullptr, bias, y, nullptr, p);
-    });
+    launch_dtype<ForwardOf<Act>>(x, nullptr, nullptr, bias, y, nullptr, p);
   }
 };
 
@@ -102,10 +202,7 @@ struct GradBody {
   const BiasActParams& p;
   template <template <typename> class Act>
   void run() {
-    dispatch_dtype("bias_act_grad", ref.scalar_type(), [&](auto tag) {
-      using T = decltype(tag);
-      launch<GradOf<Act>, T, 1, true>(ref, &grad_y, nullptr, bias, grad_x, sums, p);
-    });
+    launch_dtype<GradOf<Act>>(ref, &grad_y, nullptr, bias, grad_x, sums, p);
   }
 };
 
@@ -114,10 +211,7 @@ struct Grad2Body {
   const BiasActParams& p;
   template <template <typename> class Act>
   void run() {
-    dispatch_dtype("bias_act_grad2", x.scalar_type(), [&](auto tag) {
-      launch<Grad2Of<Act>, decltype(tag), 2, false>(x, &grad_y, &grad_grad_x, bias, out, nullptr,
-                                                    p);
-    });
+    launch_dtype<Grad2Of<Act>>(x, &grad_y, &grad_grad_x, bias, out, nullptr, p);
   }
 };
 
@@ -146,18 +240,11 @@ std::tuple<Tensor, Tensor> bias_act_grad(const Tensor& grad_y_in, const Tensor& 
   std::optional<Tensor> bias;
   if (bias_in) bias = torch::stable::contiguous(*bias_in);
   const BiasActParams p = make_params(ref, dim, act, alpha, gain, clamp);
+  const Tensor* target = with_bias ? &sums : nullptr;
   if (from_output) {
-    dispatch_dtype("bias_act_grad", ref.scalar_type(), [&](auto tag) {
-      using T = decltype(tag);
-      if (with_bias) {
-        launch<GradFromOutput, T, 1, true>(ref, &grad_y, nullptr, nullptr, grad_x, &sums, p);
-      } else {
-        launch<GradFromOutput, T, 1, false>(ref, &grad_y, nullptr, nullptr, grad_x, nullptr, p);
-      }
-    });
+    launch_dtype<GradFromOutput>(ref, &grad_y, nullptr, nullptr, grad_x, target, p);
   } else {
-    const Tensor scratch = with_bias ? sums : torch::stable::new_zeros(ref, {p.channels});
-    dispatch_act(act, GradBody{ref, grad_y, pointer(bias), grad_x, &scratch, p});
+    dispatch_act(act, GradBody{ref, grad_y, pointer(bias), grad_x, target, p});
   }
   return {grad_x, sums};
 }

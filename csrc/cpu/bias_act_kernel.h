@@ -12,11 +12,11 @@ namespace fastgan::cpu {
 
 struct BiasActParams {
   int64_t channels;
-  int64_t inner;  // elements between neighbours along the bias dimension
-  int64_t rows;   // inner > 1: outer * channels rows of `inner`; else outer rows of channels
+  int64_t row;  // elements of a row: inner, or channels for channels_last
+  int64_t rows;
   int64_t rows_per_unit;  // channels_last only
   int64_t units_per_row;  // 0 for channels_last
-  int64_t unit_size;      // inner > 1 only: elements of a unit (the last of a row may be shorter)
+  int64_t unit_size;      // planar only: elements of a unit (the last of a row may be shorter)
   double alpha;           // slope below zero of Piecewise; elu's and selu's a
   double scale;           // selu's lambda, 1 for the others
   double gain;
@@ -102,14 +102,19 @@ struct Swish {
 // What one element becomes, from its v and up to two incoming gradients.
 template <template <typename> class Act>
 struct ForwardOf {
+  static constexpr int kGradients = 0;
+  static constexpr bool kSum = false;
   template <typename A>
   FASTGAN_INLINE static A of(A v, A, A, A alpha, A scale, A gain, A limit) {
     const A y = Act<A>::value(v, alpha, scale) * gain;
-    return y > limit ? limit : (y < -limit ? -limit : y);
+    const A floored = y < -limit ? -limit : y;
+    return floored > limit ? limit : floored;
   }
 };
 template <template <typename> class Act>
 struct GradOf {
+  static constexpr int kGradients = 1;
+  static constexpr bool kSum = true;
   template <typename A>
   FASTGAN_INLINE static A of(A v, A g, A, A alpha, A scale, A gain, A limit) {
     const A y = Act<A>::value(v, alpha, scale) * gain;
@@ -119,6 +124,8 @@ struct GradOf {
 };
 // From the output: its sign is that of v, because gain and alpha are positive.
 struct GradFromOutput {
+  static constexpr int kGradients = 1;
+  static constexpr bool kSum = true;
   template <typename A>
   FASTGAN_INLINE static A of(A y, A g, A, A alpha, A, A gain, A limit) {
     const A slope = y > A(0) ? gain : alpha * gain;
@@ -127,6 +134,8 @@ struct GradFromOutput {
 };
 template <template <typename> class Act>
 struct Grad2Of {
+  static constexpr int kGradients = 2;
+  static constexpr bool kSum = false;
   template <typename A>
   FASTGAN_INLINE static A of(A v, A g, A h, A alpha, A scale, A gain, A limit) {
     const A y = Act<A>::value(v, alpha, scale) * gain;
@@ -135,68 +144,48 @@ struct Grad2Of {
   }
 };
 
-// out[i] = Element(source[i] + bias, g[i], h[i]) over the units [begin, end). g, h, bias and sums
-// may be null as Element and the caller have it. sums: one value per unit when inner > 1, one row
-// of `channels` values per unit when inner = 1.
-template <typename Element, typename T, int kGradients, bool kSum>
+// out[i] = Element(source[i] + bias, g[i], h[i]). The only loops that depend on the activation,
+// compiled for float and double: half types are converted around them.
+// kAlong: the bias runs along the loop, bias[i] with sums[i] += out[i]; else it is bias[0] with
+// sums[0] += the sum of out. Without kSum the sums are left alone.
+template <typename Element, typename A, bool kAlong>
 struct BiasActLoop {
-  using A = acc_t<T>;
-
-  FASTGAN_INLINE static A at(const T* source, const T* g, const T* h, int64_t i, A b,
-                             const BiasActParams& p) {
-    const A incoming = kGradients > 0 ? load(g[i]) : A(0);
-    const A second = kGradients > 1 ? load(h[i]) : A(0);
-    return Element::template of<A>(load(source[i]) + b, incoming, second, A(p.alpha), A(p.scale),
-                                   A(p.gain), A(p.limit));
-  }
-
-  FASTGAN_INLINE static void planar(const T* __restrict source, const T* __restrict g,
-                                    const T* __restrict h, const T* bias, T* __restrict out,
-                                    A* sums, int64_t begin, int64_t end, const BiasActParams& p) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t row = unit / p.units_per_row;
-      const int64_t first = (unit % p.units_per_row) * p.unit_size;
-      const int64_t size = p.inner - first < p.unit_size ? p.inner - first : p.unit_size;
-      const int64_t offset = row * p.inner + first;
-      const A b = bias == nullptr ? A(0) : load(bias[row % p.channels]);
-      A sum = 0;
+  FASTGAN_INLINE static void run(const A* __restrict source, const A* __restrict g,
+                                 const A* __restrict h, const A* __restrict bias, A* __restrict out,
+                                 A* __restrict sums, int64_t size, double alpha, double scale,
+                                 double gain, double limit) {
+    const A alpha_ = A(alpha), scale_ = A(scale), gain_ = A(gain), limit_ = A(limit);
+    const A first = bias[0];
+    A sum = 0;
 #pragma omp simd reduction(+ : sum)
-      for (int64_t i = offset; i < offset + size; ++i) {
-        const T rounded = store<T>(at(source, g, h, i, b, p));
-        out[i] = rounded;
-        if (kSum) sum += load(rounded);
-      }
-      if (kSum) sums[unit] = sum;
+    for (int64_t i = 0; i < size; ++i) {
+      const A incoming = Element::kGradients > 0 ? g[i] : A(0);
+      const A second = Element::kGradients > 1 ? h[i] : A(0);
+      const A value = Element::template of<A>(source[i] + (kAlong ? bias[i] : first), incoming,
+                                              second, alpha_, scale_, gain_, limit_);
+      out[i] = value;
+      if (Element::kSum && kAlong) sums[i] += value;
+      if (Element::kSum && !kAlong) sum += value;
     }
+    if (Element::kSum && !kAlong) sums[0] += sum;
   }
+};
 
-  FASTGAN_INLINE static void channels_last(const T* __restrict source, const T* __restrict g,
-                                           const T* __restrict h, const T* __restrict bias,
-                                           T* __restrict out, A* __restrict sums, int64_t begin,
-                                           int64_t end, const BiasActParams& p) {
-    for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t last = (unit + 1) * p.rows_per_unit;
-      A* __restrict sum = sums + (kSum ? unit * p.channels : 0);
-      for (int64_t row = unit * p.rows_per_unit; row < (last < p.rows ? last : p.rows); ++row) {
-        const int64_t offset = row * p.channels;
-#pragma omp simd
-        for (int64_t c = 0; c < p.channels; ++c) {
-          const A b = bias == nullptr ? A(0) : load(bias[c]);
-          const T rounded = store<T>(at(source, g, h, offset + c, b, p));
-          out[offset + c] = rounded;
-          if (kSum) sum[c] += load(rounded);
-        }
-      }
-    }
+template <typename A>
+using BiasActFunction = void (*)(const A*, const A*, const A*, const A*, A*, A*, int64_t, double,
+                                 double, double, double);
+
+template <typename T>
+struct LoadLoop {
+  FASTGAN_INLINE static void run(const T* __restrict from, acc_t<T>* __restrict to, int64_t size) {
+    for (int64_t i = 0; i < size; ++i) to[i] = load(from[i]);
   }
+};
 
-  FASTGAN_INLINE static void run(const T* source, const T* g, const T* h, const T* bias, T* out,
-                                 A* sums, int64_t begin, int64_t end, BiasActParams p) {
-    if (p.units_per_row == 0) {
-      channels_last(source, g, h, bias, out, sums, begin, end, p);
-    } else {
-      planar(source, g, h, bias, out, sums, begin, end, p);
-    }
+template <typename T>
+struct StoreLoop {
+  FASTGAN_INLINE static void run(const acc_t<T>* __restrict from, T* __restrict to, int64_t size) {
+    for (int64_t i = 0; i < size; ++i) to[i] = store<T>(from[i]);
   }
 };
 

@@ -39,22 +39,33 @@ FASTGAN_TARGET_AVX512 void run_avx512(Args... args) {
 }
 #endif
 
-// Calls Kernel::run(args...) compiled for the instruction set in use. Kernel::run and everything
-// that it calls must be FASTGAN_INLINE, so that each variant is compiled as a whole. Arguments are
-// passed by value: pointers and numbers only.
 template <typename Kernel, typename... Args>
-void run(Args... args) {
+void run_default(Args... args) {
+  Kernel::run(args...);
+}
+
+// Kernel::run(Args...) compiled for the instruction set in use. Kernel::run and everything that it
+// calls must be FASTGAN_INLINE, so that each variant is compiled as a whole. Arguments are passed
+// by value: pointers and numbers only.
+template <typename Kernel, typename... Args>
+auto variant() -> void (*)(Args...) {
 #if defined(FASTGAN_HAVE_X86_VARIANTS)
   switch (current_isa()) {
     case Isa::kAvx512:
-      return run_avx512<Kernel, Args...>(args...);
+      return &run_avx512<Kernel, Args...>;
     case Isa::kAvx2:
-      return run_avx2<Kernel, Args...>(args...);
+      return &run_avx2<Kernel, Args...>;
     default:
       break;
   }
 #endif
-  Kernel::run(args...);
+  return &run_default<Kernel, Args...>;
+}
+
+// Calls that variant.
+template <typename Kernel, typename... Args>
+void run(Args... args) {
+  variant<Kernel, Args...>()(args...);
 }
 
 }  // namespace fastgan::cpu
