@@ -192,3 +192,20 @@ def test_learned_tensors_are_parameters_and_constants_are_buffers(generator, dis
     for network in (generator(c_dim=5, architecture="resnet"), discriminator(c_dim=5)):
         buffers = {name for name, _ in network.named_buffers()}
         assert buffers == {name for name in network.state_dict() if name.endswith(constants)}
+
+
+def test_initial_values_are_the_published_ones():
+    options = {"channel_base": 1024, "channel_max": 64}
+    generator = StyleGAN2Generator(64, 5, 64, 16, 3, **options)
+    discriminator = StyleGAN2Discriminator(5, 16, 3, **options)
+    learned = dict(generator.named_parameters()) | dict(discriminator.named_parameters())
+    assert not generator.mapping.w_avg.any()
+    for name, tensor in (learned | dict(generator.named_buffers())).items():
+        if name.endswith("affine.bias"):
+            assert torch.equal(tensor, torch.ones_like(tensor)), name
+        elif name.endswith(("bias", "noise_strength")):
+            assert not tensor.any(), name
+        elif name.endswith(("const", "weight")):
+            scale = 100 if ".fc" in name and "mapping" in name else 1
+            within = 5 / tensor.numel() ** 0.5  # five standard errors and more
+            assert abs(tensor.std().item() / scale - 1) < within, name
