@@ -15,6 +15,7 @@ from fastgan.networks.base import (
     check_images,
     check_latent,
 )
+from fastgan.nn import spectral_norm as normalize_spectrum
 from fastgan.ops import bias_act
 
 MAX_MULTIPLIER = 16  # of `channels`, at the 4 x 4 end
@@ -171,14 +172,9 @@ class DCGANDiscriminator(nn.Module):
         self.main = nn.Sequential(*layers)
         self.apply(_initialize)
         if spectral_norm:
-            self._normalize_spectra()
-
-    def _normalize_spectra(self) -> None:
-        from fastgan.nn import spectral_norm
-
-        for layer in self.main:
-            if isinstance(layer, nn.Conv2d):
-                spectral_norm(layer)
+            for layer in self.main:
+                if isinstance(layer, nn.Conv2d):
+                    normalize_spectrum(layer)
 
     def forward(self, x: Tensor, c: Tensor | None = None) -> DiscriminatorOutput:
         """Judge images.

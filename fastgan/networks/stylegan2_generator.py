@@ -75,14 +75,10 @@ class StyleGAN2Generator(nn.Module):
             )
         plan = pyramid(img_resolution)
         options = SynthesisOptions(
-            w_dim=w_dim,
-            img_channels=img_channels,
-            architecture=architecture,
-            conv_clamp=conv_clamp,
-            resample_filter=resample_filter,
-            widths=Widths(channel_base, channel_max),
-            half=HalfPrecision(num_fp16_res, half_dtype, half_on_cpu),
-        )
+            w_dim, img_channels, architecture, conv_clamp, resample_filter,
+            Widths(channel_base, channel_max),
+            HalfPrecision(num_fp16_res, half_dtype, half_on_cpu),
+        )  # fmt: skip
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
         self.img_resolution, self.img_channels = plan.image, img_channels
         self.synthesis = SynthesisNetwork(plan, options)

@@ -266,6 +266,16 @@ class SynthesisNetwork(nn.Module):
 
         Differentiable: any order in ws.
         """
+        self._check(ws, noise_mode, noise)
+        x: Tensor | None = None
+        img: Tensor | None = None
+        for name, first, end in self.blocks:
+            x, img = self.get_submodule(name)(
+                x, img, ws[:, first:end], noise_mode=noise_mode, noise=noise, force_fp32=force_fp32
+            )
+        return cast(Tensor, img)  # the last block always makes an image
+
+    def _check(self, ws: Tensor, noise_mode: str, noise: NoiseSource | None) -> None:
         if ws.ndim != 3 or tuple(ws.shape[1:]) != (self.num_ws, self.w_dim):
             raise ValueError(
                 f"synthesis: ws must be [N, {self.num_ws}, {self.w_dim}], got {tuple(ws.shape)}"
@@ -276,10 +286,3 @@ class SynthesisNetwork(nn.Module):
             )
         if noise is not None and noise_mode != "random":
             raise ValueError(f"synthesis: noise needs noise_mode 'random', got {noise_mode!r}")
-        x: Tensor | None = None
-        img: Tensor | None = None
-        for name, first, end in self.blocks:
-            x, img = self.get_submodule(name)(
-                x, img, ws[:, first:end], noise_mode=noise_mode, noise=noise, force_fp32=force_fp32
-            )
-        return cast(Tensor, img)  # the last block always makes an image

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-import fastgan.nn
 from fastgan.errors import ConfigError
 from fastgan.networks import (
     DCGANDiscriminator,
@@ -111,7 +110,6 @@ def test_condition_changes_images_and_logits():
         discriminator(images[0])
 
 
-@pytest.mark.skipif(not hasattr(fastgan.nn, "spectral_norm"), reason="no fastgan.nn.spectral_norm")
 def test_spectral_norm_replaces_batch_norm():
     network = DCGANDiscriminator(0, 16, 3, channels=4, spectral_norm=True)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
