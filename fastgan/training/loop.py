@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,7 +29,6 @@ def train(
     *,
     resume: str | Path | None = None,
     hooks: Sequence[Hook] | None = None,
-    step_type: Callable[[TrainingState], Step] = Step,
 ) -> TrainingState:
     """Train a recipe on a dataset until its length, its time limit or an interrupt.
 
@@ -40,7 +39,6 @@ def train(
         out_dir: folder for everything the run writes.
         resume: a checkpoint, or the folder of a run whose newest checkpoint is taken.
         hooks: instead of the log, display, samples, checkpoints and model file of `report`.
-        step_type: the class that carries out a step, for methods that change the step itself.
 
     Returns: the state at the end; `stopped` says why it ended early, or is None.
     Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError when a loss is NaN.
@@ -51,7 +49,7 @@ def train(
     observers = default_hooks(config, Path(out_dir)) if hooks is None else tuple(hooks)
     # Only one process writes; a recipe's own hooks are part of training and run in all.
     every_hook = (*state.recipe.hooks, *(observers if distributed.rank() == 0 else ()))
-    step = step_type(state)
+    step = (state.recipe.step_type or Step)(state)
 
     for hook in every_hook:
         hook.on_start(state)

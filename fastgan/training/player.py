@@ -58,9 +58,15 @@ class PlayerState:
     def update(self, progress: float) -> None:
         """Sum gradients over processes, clean them, and take one optimiser step.
 
-        NaN becomes 0 and infinity 1e5, so that one overflow does not end a run.
+        NaN becomes 0 and infinity 1e5, so that one overflow does not end a run. A parameter that
+        the loss does not reach has gradient 0, as autograd may say None or 0 depending on the
+        operators' backend, and Adam skips the parameter only for the former.
         """
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        gradients = []
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            gradients.append(parameter.grad)
         sum_over_processes(gradients)
         for gradient in gradients:
             torch.nan_to_num(gradient, nan=0.0, posinf=1e5, neginf=-1e5, out=gradient)

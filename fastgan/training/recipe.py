@@ -6,7 +6,7 @@ A recipe is data. It names no device, keeps no counters and runs nothing: see st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # these take a context, which is made from a recipe
     from fastgan.training.hooks import Hook
     from fastgan.training.regularizers import Regularizer
     from fastgan.training.sampler import Sampler
+    from fastgan.training.step import Step
 
 Side: TypeAlias = Literal["d", "g"]
 
@@ -91,6 +92,7 @@ class TrainingRecipe:
         n_critic: updates of D per step, or a function of the step. At 0 there is no game in this
             step: G is trained by its regularisers alone (pre-training).
         augment: applied to every image that a discriminator sees, real or fake.
+        step_type: a subclass of Step, for methods that change the step itself; None is Step.
         hooks: the recipe's own hooks; logging and checkpoints come from the loop.
         generator_spec: how the model file says to rebuild the first edge's generator; None
             writes no model file.
@@ -105,7 +107,8 @@ class TrainingRecipe:
     regularizers: tuple[Regularizer, ...] = ()
     n_critic: int | Callable[[int], int] = 1
     augment: Callable[[Tensor, Draws], Tensor] | None = None
-    hooks: tuple[Hook, ...] = field(default=())
+    step_type: type[Step] | None = None
+    hooks: tuple[Hook, ...] = ()
     generator_spec: NetworkSpec | None = None
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from fastgan.training import (
     TrainingRecipe,
     adam,
     start_state,
+    train,
 )
 from tests.training.runs import run_steps
 
@@ -208,6 +209,15 @@ def test_augmentation_is_applied_to_reals_and_fakes_and_under_r1(vanilla_config,
         assert torch.allclose(ours[name], plains[name], rtol=1e-4), name
 
 
+def test_parameters_that_a_penalty_does_not_reach_take_part_in_its_update(tiny_config, unlabelled):
+    """Otherwise their number of Adam steps would depend on whether autograd says None or 0."""
+    state, _ = run_steps(tiny_config(), "stylegan2", unlabelled, 3)
+    for player in state.players.values():
+        counts = {int(entry["step"]) for entry in player.optimizer.state.values()}
+        assert counts == {5}  # three main updates and two lazy ones
+        assert len(player.optimizer.state) == len(player.parameters)
+
+
 def test_gradients_that_are_not_finite_are_cleaned(vanilla_config, ring):
     state = start_state(vanilla_config(), recipes.get("vanilla"), ring)
     player = state.players["g"]
@@ -270,6 +280,38 @@ def test_two_edges_train_two_generators_on_unpaired_data(vanilla_config):
     assert torch.allclose(nets["BA"].by, torch.tensor([-2.0, 1.0]), atol=0.3)
     assert means[0]["loss_d"] == pytest.approx(2 * 1.386, abs=0.3)  # summed over the games
     assert state.sample(16).shape == (16, 2)
+
+
+class LookAhead(Step):
+    """G plays against a discriminator that is one gradient step further, as unrolled GANs do."""
+
+    def context(self, phase, draws):
+        ctx = super().context(phase, draws)
+        if phase.side == "g":
+            ctx.nets = {**ctx.nets, "D": self.ahead(ctx)}
+        return ctx
+
+    def ahead(self, ctx):
+        d = ctx.nets["D"]
+        names, values = zip(*d.named_parameters(), strict=True)
+        play = super().context(next(self.phases()), ctx.draws)
+        gradients = torch.autograd.grad(self.d_game(play), values)
+        moved = [value - 0.5 * gradient for value, gradient in zip(values, gradients, strict=True)]
+        weights = dict(zip(names, moved, strict=True))
+        return lambda x, c=None: torch.func.functional_call(d, weights, (x, c))
+
+
+def test_recipe_may_change_the_step(vanilla_config, ring, tmp_path):
+    config = vanilla_config(total_kimg=0.032)
+    runs = [
+        train(config, simple_recipe(step_type=step_type), ring, tmp_path, hooks=())
+        for step_type in (None, Step, LookAhead)
+    ]
+    plain, same, ahead = (run.players["g"].parameters[0] for run in runs)
+    assert torch.equal(plain, same)
+    assert not torch.equal(plain, ahead)
+    d_weights = [run.players["d"].parameters[0] for run in runs]
+    assert torch.equal(d_weights[0], d_weights[2])  # D itself took its one step only
 
 
 def test_recipe_errors_name_what_is_wrong(vanilla_config, ring):
