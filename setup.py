@@ -1,6 +1,7 @@
 """Builds `fastgan._C` when a C++ compiler is there, and installs without it when not.
 
-FASTGAN_REQUIRE_EXT=1 turns a failed build into an error.
+FASTGAN_REQUIRE_EXT=1 turns a failed build into an error; FASTGAN_SKIP_EXT=1 installs without
+trying, for `make`, which builds in place afterwards.
 """
 
 import importlib.util
@@ -29,6 +30,8 @@ def skip(reason: str) -> None:
 
 
 def extension_arguments() -> dict:
+    if os.environ.get("FASTGAN_SKIP_EXT") == "1":
+        return {}
     try:
         from torch.utils.cpp_extension import BuildExtension, CppExtension
     except ImportError as error:
@@ -40,7 +43,9 @@ def extension_arguments() -> dict:
             try:
                 super().build_extensions()
             except (Exception, SystemExit) as error:  # any compiler failure is survivable
-                skip(str(error).strip().splitlines()[0] if str(error).strip() else repr(error))
+                for extension in self.extensions:  # older kernels must not serve newer Python
+                    Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+                skip((str(error).strip() or repr(error)).splitlines()[0])
                 self.extensions.clear()
 
     build = load_build()

@@ -32,8 +32,8 @@ def cpu_flags() -> list[str]:
     flags = [f"-DTORCH_TARGET_VERSION={TORCH_TARGET}"]
     if sys.platform == "win32":
         return [*flags, "/O2", "/std:c++17"]
-    flags += ["-O3", "-g0", "-std=c++17", "-fvisibility=hidden", "-fno-trapping-math", "-fno-math-errno"]
+    flags += ["-std=c++17", "-fvisibility=hidden", "-fno-trapping-math", "-fno-math-errno"]
     flags += ["-fopenmp-simd", "-Wall", "-Wno-attributes", "-Wno-psabi"]
     if "sanitize" in os.environ.get("CXXFLAGS", ""):
-        flags += ["-g", "-O1", "-fno-omit-frame-pointer"]
-    return flags
+        return [*flags, "-O1", "-g", "-fno-omit-frame-pointer"]
+    return [*flags, "-O3", "-g0"]  # Python's own flags may ask for -g, which costs time and space
