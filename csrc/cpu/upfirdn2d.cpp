@@ -1,8 +1,7 @@
 // Launcher of upfirdn2d on CPU: checks, layouts, threads, registration.
 #include "common/huge_pages.h"
 #include "common/tensor.h"
-#include "cpu/isa.h"
-#include "cpu/upfirdn2d_kernel.h"
+#include "cpu/upfirdn2d_blocks.h"
 #include "cpu/upfirdn2d_plan.h"
 
 namespace fastgan::cpu {
@@ -10,11 +9,10 @@ namespace {
 
 using torch::headeronly::MemoryFormat;
 using upfirdn2d::AxisCall;
+using upfirdn2d::Blocks;
 using upfirdn2d::Params;
 using upfirdn2d::Plan;
-using upfirdn2d::RowsKernel;
 using upfirdn2d::Taps;
-using upfirdn2d::Workspace;
 using upfirdn2d::WorkspaceOwner;
 
 // Work, in output elements, that is worth a thread.
@@ -47,25 +45,32 @@ Tensor empty_image(const Tensor& x, int64_t height, int64_t width, bool channels
 }
 
 template <typename T>
-void launch(const Tensor& x, const Tensor& y, const AxisCall& across, const AxisCall& down,
+void launch(const Tensor& x, const Tensor& y, const AxisCall& across, const AxisCall& along,
             const Taps& taps, double gain, bool channels_last) {
-  using Acc = acc_t<T>;
-  const Plan<Acc> plan(across, down, taps, gain, channels_last ? x.size(1) : 1);
-  Params<Acc> params = plan.params();
-  params.planes = channels_last ? 1 : x.size(1);
-  params.x_image = x.stride(0);
-  params.x_plane = x.stride(1);
-  params.x_row = x.stride(2);
+  using A = acc_t<T>;
+  const Plan<A> plan(across, along, taps, gain, channels_last ? x.size(1) : 1);
+  Params<A> p = plan.params();
+  p.planes = channels_last ? 1 : x.size(1);
+  p.x_image = x.stride(0);
+  p.x_plane = x.stride(1);
+  p.x_row = x.stride(2);
 
   const T* from = data<T>(x);
   T* to = mutable_data<T>(y);
-  const int64_t rows = x.size(0) * params.planes * params.y.out;
-  const int64_t grain = std::max<int64_t>(kGrain / (params.x.out * params.inner), 1);
-  torch::stable::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
-    WorkspaceOwner<T> owner(plan, params);
-    const Workspace<T> workspace = owner.view();
-    run<RowsKernel<T>>(&params, &workspace, from, to, begin, end);
-  });
+  const int64_t row = p.x.out * p.inner;
+  const int64_t blocks = (p.y.out + p.block - 1) / p.block;  // of one plane
+  const int64_t grain = std::max<int64_t>(kGrain / (row * p.block), 1);
+  torch::stable::parallel_for(
+      0, x.size(0) * p.planes * blocks, grain, [&](int64_t begin, int64_t end) {
+        const WorkspaceOwner<T> workspace(plan);
+        const Blocks<T> compute(p, workspace.view());
+        for (int64_t unit = begin; unit < end; ++unit) {
+          const int64_t plane = unit / blocks, top = unit % blocks * p.block;
+          const T* image = from + plane / p.planes * p.x_image + plane % p.planes * p.x_plane;
+          compute.compute(image, to + (plane * p.y.out + top) * row, top,
+                          std::min(p.block, p.y.out - top));
+        }
+      });
 }
 
 Tensor upfirdn2d_cpu(const Tensor& input, const Tensor& filter, std::vector<int64_t> up,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/upfirdn2d_kernel.h"
@@ -135,52 +136,71 @@ inline void separate(Taps& taps, double tolerance) {
 // q at x.phases[q].at. Not separable: the block of vertical phase qy starts at
 // y.phases[qy].at * x.weights; inside it phase qx starts at y.phases[qy].taps * x.phases[qx].at and
 // holds [vertical tap][horizontal tap].
-template <typename Acc>
+template <typename A>
 class Plan {
  public:
   Plan(const AxisCall& x, const AxisCall& y, const Taps& taps, double gain, int64_t inner)
-      : x_(x), y_(y), separable_(taps.separable), inner_(inner) {
-    const Axis axis = x_.axis();
-    stream_ = inner == 1 && axis.step > 1 ? (axis.padded + axis.step - 1) / axis.step : 0;
-    if (separable_) {
+      : x_(x), y_(y) {
+    params_.x = x_.axis();
+    params_.y = y_.axis();
+    params_.inner = inner;
+    params_.separable = taps.separable;
+    set_block();
+    if (taps.separable) {
       pack(y_, taps.column, gain, rows_);
       pack(x_, taps.row, 1.0, columns_);
     } else {
       pack_pairs(taps, gain);
     }
     for (const Phase& phase : x_.phases()) {
-      for (int64_t j = 0; j < phase.taps; ++j) reads_.push_back(position(axis, phase.start + j));
+      for (int64_t j = 0; j < phase.taps; ++j) reads_.push_back(position(phase.start + j));
     }
+    params_.rows = rows_.data();
+    params_.columns = columns_.data();
+    params_.reads = reads_.data();
+  }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+
+  // planes and the strides of x are left to the caller.
+  Params<A> params() const { return params_; }
+
+  // Input rows that meet some tap of `rows` neighbouring output rows, at most.
+  int64_t input_rows(int64_t rows) const {
+    const Axis& y = params_.y;
+    return ((rows - 1) * y.step + y.period - 1) / y.period + 1 + y_.most_taps();
   }
 
-  Params<Acc> params() const {
-    Params<Acc> p{};
-    p.x = x_.axis();
-    p.y = y_.axis();
-    p.inner = inner_;
-    p.line = stream_ > 0 ? stream_ * p.x.step : p.x.padded * inner_;
-    p.stream = stream_;
-    p.ring = separable_ ? 1 : std::max<int64_t>(y_.most_taps(), 1);
-    p.separable = separable_;
-    p.rows = rows_.data();
-    p.columns = columns_.data();
-    p.reads = reads_.data();
-    return p;
+  int64_t most_sources() const {
+    return std::max((params_.separable ? 1 : y_.most_taps()) * x_.most_taps(), y_.most_taps());
   }
-
-  int64_t most_inputs() const { return y_.most_taps(); }
-  int64_t most_sources() const { return (separable_ ? 1 : y_.most_taps()) * x_.most_taps(); }
 
  private:
-  int64_t position(const Axis& axis, int64_t index) const {
-    return stream_ > 0 ? index % axis.step * stream_ + index / axis.step : index * inner_;
+  // As many output rows as leave the lines in the first-level cache, but at least so many that
+  // lines which neighbouring blocks share do not dominate.
+  void set_block() {
+    constexpr int64_t kBudget = 16384 / sizeof(A);
+    Params<A>& p = params_;
+    const bool split = p.inner == 1 && p.x.step > 1;
+    p.stream = split ? (p.x.padded + p.x.step - 1) / p.x.step : 0;
+    p.line = split ? p.stream * p.x.step : p.x.padded * p.inner;
+    const int64_t row = std::max<int64_t>({p.line, p.x.out * p.inner, 1});
+    const int64_t least = p.separable ? 4 : std::max<int64_t>(4, y_.most_taps());
+    p.block = std::min(std::max(kBudget / row, least), std::max<int64_t>(p.y.out, 1));
+    p.block_lines = p.separable ? p.block : input_rows(p.block);
+  }
+
+  int64_t position(int64_t index) const {
+    const Params<A>& p = params_;
+    if (p.stream == 0) return index * p.inner;
+    return index % p.x.step * p.stream * p.block_lines + index / p.x.step;
   }
 
   static void pack(const AxisPlan& axis, const std::vector<double>& taps, double gain,
-                   std::vector<Acc>& weights) {
+                   std::vector<A>& weights) {
     for (size_t q = 0; q < axis.phases().size(); ++q) {
       for (int64_t j = 0; j < axis.phases()[q].taps; ++j) {
-        weights.push_back(static_cast<Acc>(taps[axis.tap(q, j)] * gain));
+        weights.push_back(static_cast<A>(taps[axis.tap(q, j)] * gain));
       }
     }
   }
@@ -191,7 +211,7 @@ class Plan {
         for (int64_t jy = 0; jy < y_.phases()[qy].taps; ++jy) {
           const double* line = taps.full.data() + y_.tap(qy, jy) * taps.width;
           for (int64_t jx = 0; jx < x_.phases()[qx].taps; ++jx) {
-            columns_.push_back(static_cast<Acc>(line[x_.tap(qx, jx)] * gain));
+            columns_.push_back(static_cast<A>(line[x_.tap(qx, jx)] * gain));
           }
         }
       }
@@ -199,36 +219,40 @@ class Plan {
   }
 
   AxisPlan x_, y_;
-  bool separable_;
-  int64_t inner_, stream_ = 0;
-  std::vector<Acc> rows_, columns_;
+  Params<A> params_{};
+  std::vector<A> rows_, columns_;
   std::vector<int64_t> reads_;
 };
 
-// Owns one thread's Workspace.
+// Owns one thread's Workspace. Only the padding of the lines has to start as zero.
 template <typename T>
 class WorkspaceOwner {
  public:
-  using Acc = acc_t<T>;
+  using A = acc_t<T>;
 
-  WorkspaceOwner(const Plan<Acc>& plan, const Params<Acc>& p)
-      : lines_(p.ring * p.line, Acc(0)),
-        staging_(p.stream > 0 ? p.line : 0, Acc(0)),
-        phases_(p.inner == 1 && p.x.period > 1 ? p.x.out + p.x.period : 0),
-        tags_(p.ring, -1),
-        inputs_(plan.most_inputs()),
-        sources_(plan.most_sources()) {}
-
-  Workspace<T> view() {
-    return {lines_.data(), staging_.data(), phases_.data(),
-            tags_.data(),  inputs_.data(),  sources_.data()};
+  explicit WorkspaceOwner(const Plan<A>& plan) : sources_(plan.most_sources()) {
+    const Params<A> p = plan.params();
+    const bool half = !std::is_same_v<T, A>, merges = p.inner == 1 && p.x.period > 1;
+    const int64_t width = (p.x.end - p.x.begin) * p.inner;
+    const int64_t lines = p.block_lines * p.line;
+    const int64_t inputs = half && p.separable ? plan.input_rows(p.block) * width : 0;
+    const int64_t outputs = half || merges ? p.block * (p.x.out + p.x.period) * p.inner : 0;
+    memory_.resize(lines * (p.stream > 0 ? 2 : 1) + inputs + outputs);
+    view_.lines = memory_.data();
+    view_.streams = view_.lines + lines;
+    view_.inputs = view_.streams + (p.stream > 0 ? lines : 0);
+    view_.outputs = view_.inputs + inputs;
+    view_.sources = sources_.data();
   }
+  WorkspaceOwner(const WorkspaceOwner&) = delete;
+  WorkspaceOwner& operator=(const WorkspaceOwner&) = delete;
+
+  const Workspace<A>& view() const { return view_; }
 
  private:
-  std::vector<Acc> lines_, staging_, phases_;
-  std::vector<int64_t> tags_;
-  std::vector<const T*> inputs_;
-  std::vector<const Acc*> sources_;
+  std::vector<A> memory_;
+  std::vector<const A*> sources_;
+  Workspace<A> view_{};
 };
 
 }  // namespace fastgan::cpu::upfirdn2d
