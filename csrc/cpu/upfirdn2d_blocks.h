@@ -111,7 +111,7 @@ class Blocks {
       const int64_t taps = std::min(phase.taps, p_.y.in - row) - lost;
       for (int64_t j = 0; j < taps; ++j) w_.sources[j] = source + (row + lost + j) * row_step;
       const Runs runs{
-          std::max<int64_t>(count, 1), step * row_step, p_.y.period * p_.line, 1, 0, 0, width()};
+          std::max<int64_t>(count, 1), step * row_step, p_.y.period * p_.line, 1, 0, 0, width(), 512};
       cpu::run<WeightedSum<A>>(w_.sources, p_.rows + phase.at + lost, std::max<int64_t>(taps, 0),
                                interior(line + r * p_.y.period), &runs);
       if (count > 1) r += count - 1;
@@ -178,10 +178,10 @@ class Blocks {
     const int64_t source_row = group.line_step * pitch();
     const int64_t row = group.row_step * target_row();
     if (p_.inner == 1 || (p_.x.period == 1 && p_.x.step == 1)) {
-      return {group.rows, source_row, row, 1, 0, 0, count * p_.inner};
+      return {group.rows, source_row, row, 1, 0, 0, count * p_.inner, 0};
     }
     const int64_t source_step = p_.x.step * p_.inner, target_step = p_.x.period * p_.inner;
-    return {group.rows, source_row, row, count, source_step, target_step, p_.inner};
+    return {group.rows, source_row, row, count, source_step, target_step, p_.inner, 0};
   }
 
   // Brings the block's outputs from the workspace into `out`, where they are not there already.

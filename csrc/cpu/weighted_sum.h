@@ -22,6 +22,7 @@ struct Runs {
   int64_t rows, source_row, target_row;
   int64_t count, source_step, target_step;
   int64_t length;
+  int64_t ahead;  // how far beyond a run to ask for memory, 0: not at all
 };
 
 // target[i] = sum_j weights[j] * sources[j][i] at every position of the runs, for A in float,
@@ -76,10 +77,15 @@ struct WeightedSum {
         const int64_t offset = r * runs.source_row + m * runs.source_step;
         const A* const from[] = {sources[J] + offset...};
         A* const to = target + r * runs.target_row + m * runs.target_step;
+        if (runs.ahead > 0) prefetch(from[sizeof...(J) - 1] + runs.ahead, runs.source_row);
         FASTGAN_IVDEP
         for (int64_t i = 0; i < runs.length; ++i) to[i] = (... + (w[J] * from[J][i]));
       }
     }
+  }
+
+  FASTGAN_INLINE static void prefetch(const A* from, int64_t size) {
+    for (int64_t i = 0; i < size; i += 64 / sizeof(A)) __builtin_prefetch(from + i);
   }
 
   // More taps than one loop holds: groups of them, block by block.
