@@ -18,6 +18,7 @@ template <typename T>
 class Blocks {
  public:
   using A = acc_t<T>;
+  static constexpr int64_t kAhead = 512;  // elements
 
   Blocks(const Params<A>& params, const Workspace<A>& workspace) : p_(params), w_(workspace) {}
 
@@ -99,19 +100,29 @@ class Blocks {
   }
 
   // Rows under the image's edges lose taps and go one by one, the others together.
+  //
+  // Short rows defeat the hardware's prefetcher (measured at 64 pixels: 2.0 to 0.9 ms for down2 of
+  // 8x64x64x64, one thread), so the next ones are asked for early.
   void sum_group(const A* source, int64_t row_step, int64_t under, const Phase& phase, int64_t line,
                  int64_t rows) const {
     const int64_t step = p_.y.step, room = p_.y.in - phase.taps - under;
     const int64_t from = std::min(under < 0 ? (-under + step - 1) / step : 0, rows);
     const int64_t to = std::clamp(room < 0 ? 0 : room / step + 1, from, rows);
+    const int64_t ahead = p_.inner == 1 ? kAhead : 0;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = under + r * step;
       const int64_t count = r == from ? to - from : 0;
       const int64_t lost = std::max<int64_t>(-row, 0);
       const int64_t taps = std::min(phase.taps, p_.y.in - row) - lost;
       for (int64_t j = 0; j < taps; ++j) w_.sources[j] = source + (row + lost + j) * row_step;
-      const Runs runs{
-          std::max<int64_t>(count, 1), step * row_step, p_.y.period * p_.line, 1, 0, 0, width(), 512};
+      const Runs runs{std::max<int64_t>(count, 1),
+                      step * row_step,
+                      p_.y.period * p_.line,
+                      1,
+                      0,
+                      0,
+                      width(),
+                      ahead};
       cpu::run<WeightedSum<A>>(w_.sources, p_.rows + phase.at + lost, std::max<int64_t>(taps, 0),
                                interior(line + r * p_.y.period), &runs);
       if (count > 1) r += count - 1;

@@ -31,7 +31,7 @@ def check_same(op: str, name: str, tensor: torch.Tensor, x: torch.Tensor) -> Non
 
 def pair(op: str, name: str, value: int | Sequence[int]) -> tuple[int, int]:
     """Read a factor given as one int or as [x, y]; factors are at least 1."""
-    parts = (value, value) if isinstance(value, int) else tuple(value)
+    parts = _parts(value)
     if len(parts) != 2 or not all(isinstance(part, int) and part >= 1 for part in parts):
         raise ValueError(f"{op}: {name} must be an int >= 1 or [x, y] of them, got {value!r}")
     return parts[0], parts[1]
@@ -39,7 +39,7 @@ def pair(op: str, name: str, value: int | Sequence[int]) -> tuple[int, int]:
 
 def padding4(op: str, value: int | Sequence[int]) -> tuple[int, int, int, int]:
     """Read a padding given as int, [x, y] or [x0, x1, y0, y1] into the four-number form."""
-    parts = (value, value) if isinstance(value, int) else tuple(value)
+    parts = _parts(value)
     if len(parts) == 2:
         parts = (parts[0], parts[0], parts[1], parts[1])
     if len(parts) != 4 or not all(isinstance(part, int) for part in parts):
@@ -47,3 +47,9 @@ def padding4(op: str, value: int | Sequence[int]) -> tuple[int, int, int, int]:
             f"{op}: padding must be an int, [x, y] or [x0, x1, y0, y1] of ints, got {value!r}"
         )
     return parts[0], parts[1], parts[2], parts[3]
+
+
+def _parts(value: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return value, value
+    return tuple(value) if isinstance(value, Sequence) else ()

@@ -95,28 +95,27 @@ def upfirdn2d(
 
     Raises:
         TypeError: x is not floating point, or filter is not a float32 tensor.
-        ValueError: a rank, factor or padding does not fit, or the filter is larger than the
-            padded image.
+        ValueError: a rank, factor, padding or device does not fit, or the filter is larger than
+            the padded image.
         BackendUnavailableError: `backend` cannot run this call.
 
     Differentiable: any order in x; the filter is a constant.
 
     Source: Karras et al. 2020 (StyleGAN2), appendix B; scipy.signal.upfirdn in one dimension.
     """
-    factors, cut = (
-        (pair("upfirdn2d", "up", up), pair("upfirdn2d", "down", down)),
-        padding4("upfirdn2d", padding),
-    )
-    _check(x, filter, factors[0], cut)
+    up, down = pair("upfirdn2d", "up", up), pair("upfirdn2d", "down", down)
+    cut = padding4("upfirdn2d", padding)
+    _check(x, filter, up, cut)
     chosen = select("upfirdn2d", x, backend)
+
+    taps = torch.ones(1, 1, device=x.device) if filter is None else filter.detach()
     if chosen == "reference":
-        return reference.upfirdn2d(
-            x, filter, up=factors[0], down=factors[1], padding=cut, flip_filter=flip_filter,
-            gain=float(gain),
-        )  # fmt: skip
-    taps = torch.ones(1, 1, device=x.device) if filter is None else filter
+        y = reference.upfirdn2d(
+            x, taps, up=up, down=down, padding=cut, flip_filter=flip_filter, gain=float(gain)
+        )
+        return y.contiguous(memory_format=_memory_format(x))
     result: Tensor = torch.ops.fastgan.upfirdn2d(
-        x, taps, factors[0], factors[1], cut, flip_filter, float(gain), chosen
+        x, taps, up, down, cut, flip_filter, float(gain), chosen
     )
     return result
 
@@ -207,11 +206,8 @@ def _check(
 ) -> None:
     check_floating("upfirdn2d", "x", x)
     check_rank("upfirdn2d", "x", x, 4, "[N, C, H, W]")
-    if filter is not None and (filter.dtype != torch.float32 or filter.ndim not in (1, 2)):
-        raise TypeError(
-            "upfirdn2d: filter must be a float32 tensor of 1 or 2 dimensions (see setup_filter), "
-            f"got {filter.dtype} of shape {tuple(filter.shape)}"
-        )
+    if filter is not None:
+        _check_filter(filter, x)
     width, height = _taps(filter)
     padded = (
         x.shape[3] * up[0] + cut[0] + cut[1],
@@ -221,6 +217,22 @@ def _check(
         raise ValueError(
             f"upfirdn2d: the filter ({height} x {width}) is larger than the padded image "
             f"({padded[1]} x {padded[0]}); pad more or use a shorter filter"
+        )
+
+
+def _check_filter(filter: Tensor, x: Tensor) -> None:
+    wrong = not isinstance(filter, Tensor) or filter.dtype != torch.float32
+    if wrong or filter.ndim not in (1, 2):
+        shape = f" of shape {tuple(filter.shape)}" if isinstance(filter, Tensor) else ""
+        raise TypeError(
+            "upfirdn2d: filter must be a float32 tensor of 1 or 2 dimensions (see setup_filter), "
+            f"got {getattr(filter, 'dtype', type(filter).__name__)}{shape}"
+        )
+    if filter.numel() == 0:
+        raise ValueError(f"upfirdn2d: filter has no taps, its shape is {tuple(filter.shape)}")
+    if filter.device != x.device:
+        raise ValueError(
+            f"upfirdn2d: filter is on {filter.device}, x is on {x.device}; move one of them"
         )
 
 
@@ -243,10 +255,11 @@ def _fake(x: Tensor, filter: Tensor, up: list[int], down: list[int], padding: li
         _output_size(x.shape[2], up[1], padding[2] + padding[3], height, down[1]),
         _output_size(x.shape[3], up[0], padding[0] + padding[1], width, down[0]),
     )
-    return x.new_empty(size).contiguous(memory_format=_memory_format(x))
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
 
 
 def _memory_format(x: Tensor) -> torch.memory_format:
+    # One channel or one pixel is both: contiguous then, as in csrc/common/tensor.h.
     channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if channels_last else torch.contiguous_format
 
@@ -276,7 +289,7 @@ def _backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
 
 
 register(
-    "upfirdn2d(Tensor x, Tensor filter, int[2] up, int[2] down, int[4] padding, "
+    "upfirdn2d(Tensor x, Tensor filter, int[2] up, int[2] down, SymInt[4] padding, "
     "bool flip_filter, float gain, str backend) -> Tensor",
     _forward,
     _fake,

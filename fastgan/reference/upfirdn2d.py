@@ -35,7 +35,9 @@ def upfirdn2d(
     channels = x.shape[1]
     for kernel in kernels:
         weight = kernel[None, None].expand(channels, 1, -1, -1)  # [C, 1, fh, fw]
-        y = F.conv2d(y, weight, groups=channels)
+        # F.conv2d refuses zero channels: nothing to sum then, only a smaller image.
+        empty = y[:, :, kernel.shape[0] - 1 :, kernel.shape[1] - 1 :]
+        y = F.conv2d(y, weight, groups=channels) if channels > 0 else empty
     return (y[:, :, :: down[1], :: down[0]] * gain).to(x.dtype)
 
 
