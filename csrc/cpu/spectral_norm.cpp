@@ -13,8 +13,7 @@
 namespace fastgan::cpu::spectral_norm {
 namespace {
 
-constexpr int64_t kParallelElements = 1 << 15;  // below this, threads cost more than they save
-constexpr int64_t kDotElements = 16384;         // block of a dot product
+constexpr int64_t kDotElements = 16384;  // block of a dot product
 
 // `weight` if its elements fill memory without gaps, else a copy that does.
 Tensor dense(const Tensor& weight) {
@@ -24,18 +23,12 @@ Tensor dense(const Tensor& weight) {
   return copy;
 }
 
-template <typename Body>
-void for_tiles(int64_t tiles, int64_t elements, const Body& body) {
-  const int64_t per_tile = std::max<int64_t>(1, elements / std::max<int64_t>(1, tiles));
-  const int64_t grain = ceil_div(kParallelElements, per_tile);
-  torch::stable::parallel_for(0, tiles, grain, body);
-}
-
 // Adds `count` partial vectors of `length`, in order.
 template <typename A>
 std::vector<A> add_up(const std::vector<A>& parts, int64_t count, int64_t length) {
   std::vector<A> total(parts.begin(), parts.begin() + length);
-  for_tiles(length, length * count, [&](int64_t begin, int64_t end) {
+  // An eighth of the elements, as this adds numbers from the cache to numbers in the cache.
+  for_tiles(length, length * count / 8, [&](int64_t begin, int64_t end) {
     for (int64_t b = 1; b < count; ++b) {
       const A* part = parts.data() + b * length;
       for (int64_t j = begin; j < end; ++j) total[j] += part[j];

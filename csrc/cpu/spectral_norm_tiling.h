@@ -10,6 +10,7 @@
 
 namespace fastgan::cpu::spectral_norm {
 
+constexpr int64_t kParallelElements = 1 << 15;  // below this, threads cost more than they save
 constexpr int64_t kTileCols = 4096;
 constexpr int64_t kTileRows = 64;
 constexpr int64_t kTileOuter = 16;
@@ -55,6 +56,14 @@ inline std::vector<int64_t> column_positions(const Tensor& weight, int64_t dim,
     positions.swap(next);
   }
   return positions;
+}
+
+// Runs body(begin, end) over ranges of tiles that hold `elements` numbers together.
+template <typename Body>
+void for_tiles(int64_t tiles, int64_t elements, const Body& body) {
+  const int64_t per_tile = std::max<int64_t>(1, elements / std::max<int64_t>(1, tiles));
+  const int64_t grain = ceil_div(kParallelElements, per_tile);
+  torch::stable::parallel_for(0, tiles, grain, body);
 }
 
 // How a matrix is cut: by rows and columns for outer = 1, by outer positions otherwise.
