@@ -1,0 +1,47 @@
+"""bias_act: leaky ReLU with a bias, which is bound by memory alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from benchmarks.cases import IMAGES, SMALL_IMAGES, Case, Goal, normal, sizes
+from benchmarks.report import Row
+from benchmarks.roofline import Peaks
+from benchmarks.runner import Options, run_cases
+from fastgan import ops, reference
+
+GOAL = Goal(eager=3.0, compiled=1 / 1.05)
+
+
+def run(options: Options, peaks: Peaks) -> list[Row]:
+    """Time every case."""
+    return run_cases(cases(options.quick), options, peaks)
+
+
+def cases(quick: bool) -> Iterator[Case]:
+    """Yield the layers; the specification is F.leaky_relu(x + b, 0.2) * sqrt(2), the plain way."""
+    shape = SMALL_IMAGES if quick else IMAGES
+    yield case(shape, "lrelu", channels_last=False, goal=None if quick else GOAL)
+    if not quick:
+        yield case(shape, "lrelu", channels_last=True)
+        yield case(shape, "swish", channels_last=False)
+
+
+def case(
+    shape: tuple[int, ...], act: str, *, channels_last: bool, goal: Goal | None = None
+) -> Case:
+    """Return bias and activation on images of a shape."""
+    x, bias = normal(*shape, channels_last=channels_last), normal(shape[1], seed=1)
+    return Case(
+        op="bias_act",
+        name=f"{sizes(shape)} {act}",
+        inputs=(x, bias),
+        function=partial(ops.bias_act, act=act),
+        reference=partial(reference.bias_act, act=act),
+        plain={"reference": partial(reference.bias_act, act=act)},
+        # forward reads x and writes y; backward reads grad_y and y and writes grad_x
+        traffic={"fwd": 2 * x.nbytes, "fwd_bwd": 5 * x.nbytes},
+        goals={} if goal is None else {"fwd": goal, "fwd_bwd": goal},
+        passes=("fwd", "fwd_bwd", "double_bwd"),
+    )

@@ -1,0 +1,181 @@
+"""Results: one JSON line per measured call, and a Markdown table over them."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from benchmarks.cases import Case, Goal, Pass
+from benchmarks.roofline import Peaks
+from benchmarks.timing import Timing
+from fastgan.dispatch.probe import cpu_capability
+
+Row: TypeAlias = dict[str, Any]
+KEYS = ("op", "case", "dtype", "layout", "pass")
+RESULTS = Path(__file__).parent / "results"
+
+
+def machine() -> Row:
+    """Return what a number depends on beside the code."""
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "cpu": _cpu(),
+        "cpu_capability": cpu_capability(),
+    }
+
+
+def rows(case: Case, which: Pass, timings: dict[str, Timing], peaks: Peaks) -> list[Row]:
+    """Return one row per provider, without the facts of `machine`."""
+    least = peaks.seconds(case.traffic.get(which, 0.0), case.flops.get(which, 0.0))
+    goal = case.goals.get(which)
+    key = {"op": case.op, "case": case.name, "dtype": str(case.inputs[0].dtype)[6:]}
+    key |= {"layout": case.layout, "pass": which}
+    return [
+        {
+            **key,
+            "provider": provider,
+            **asdict(timing),
+            "roofline": least / timing.minimum,
+            "copy_bandwidth": peaks.copy,
+            "sgemm": peaks.sgemm,
+            "goal": None if goal is None else asdict(goal),
+        }
+        for provider, timing in timings.items()
+    ]
+
+
+def write(name: str, found: Iterable[Row], folder: Path) -> None:
+    """Write the rows of one benchmark to `folder`/`name`.jsonl."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(row) + "\n" for row in found]
+    (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def write_page(folder: Path) -> None:
+    """Write `folder`/README.md over every .jsonl file there."""
+    results = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        results[file.stem] = [json.loads(line) for line in lines]
+    text = f"# Benchmark results\n\n{_EXPLANATION}\n\n{page(results)}"
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def page(results: Mapping[str, list[Row]]) -> str:
+    """Return a section with a table for each benchmark that has rows."""
+    sections = [
+        f"## {name}\n\n{_facts(found[0])}\n\n{table(found)}\n"
+        for name, found in results.items()
+        if found
+    ]
+    return "\n".join(sections)
+
+
+_EXPLANATION = """\
+Written by `python -m benchmarks` (`make bench`). Minimum (median) milliseconds of calls made in
+turn in one process, after their results were checked against the specification in float64.
+"eager" and "compile" are the fastest of the plain PyTorch ways to write the op, named behind the
+slash, and torch.compile of them; x is how many times faster the kernel is, by minimum (median).
+"peak" is the least time that the run's copy bandwidth and SGEMM rate allow, over the minimum."""
+
+
+def table(found: list[Row]) -> str:
+    """Return a Markdown table with one line per case, pass and kernel backend."""
+    groups: dict[tuple[str, ...], dict[str, Row]] = {}
+    for row in found:
+        groups.setdefault(tuple(row[key] for key in KEYS), {})[row["provider"]] = row
+    lines = [
+        "| op | case | pass | eager | compile | kernel | x eager | x compile | peak | goal |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key, providers in groups.items():
+        case = f"{key[1]}, {key[3]}" if key[3] != "contiguous" else key[1]
+        kernels: list[str | None] = [name for name in providers if "/" not in name]
+        for name in kernels or [None]:
+            cells = _cells(providers, name)
+            lines.append("| " + " | ".join([key[0], case, key[4], *cells]) + " |")
+    return "\n".join(lines)
+
+
+def _cells(providers: dict[str, Row], kernel: str | None) -> list[str]:
+    eager, compiled = fastest(providers, "eager"), fastest(providers, "compile")
+    row = None if kernel is None else providers[kernel]
+    times = [_time(eager), _time(compiled), _time(row)]
+    if row is None:
+        return [*times, "-", "-", "-", "-"]
+    ratios = [_ratio(eager, row), _ratio(compiled, row)]
+    peak = f"{row['roofline']:.0%}" if row["roofline"] else "-"
+    return [*times, *ratios, peak, _verdict(row, eager, compiled)]
+
+
+def fastest(providers: dict[str, Row], kind: str) -> Row | None:
+    """Return the row of the fastest provider "kind/...", by minimum."""
+    found = [row for name, row in providers.items() if name.startswith(f"{kind}/")]
+    return min(found, key=lambda row: row["minimum"]) if found else None
+
+
+def _time(row: Row | None) -> str:
+    if row is None:
+        return "-"
+    way = f" {row['provider'].split('/')[1]}" if "/" in row["provider"] else f" {row['provider']}"
+    return f"{row['minimum'] * 1e3:.3g} ({row['median'] * 1e3:.3g}){way}"
+
+
+def _ratio(other: Row | None, row: Row) -> str:
+    if other is None:
+        return "-"
+    by_minimum, by_median = (other[key] / row[key] for key in ("minimum", "median"))
+    return f"{by_minimum:.2f} ({by_median:.2f})"
+
+
+def _verdict(row: Row, eager: Row | None, compiled: Row | None) -> str:
+    if row["goal"] is None:
+        return "-"
+    goal = Goal(**row["goal"])
+    wanted = [(eager, goal.eager), (compiled, goal.compiled)]
+    met = all(other["minimum"] >= x * row["minimum"] for other, x in wanted if other is not None)
+    asked = f"{goal.eager:.3g}x, {goal.compiled:.3g}x"
+    return f"{asked}: {'met' if met else 'missed'}"
+
+
+def _facts(row: Row) -> str:
+    return (
+        f"{row['cpu']}, {row['cpu_capability']}, {row['threads']} threads, torch {row['torch']}, "
+        f"Python {row['python']}, commit {row['commit']}; "
+        f"copy {row['copy_bandwidth'] / 1e9:.1f} GB/s, SGEMM {row['sgemm'] / 1e9:.0f} GFLOP/s."
+    )
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return " ".join(line.split(":", 1)[1].split())
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Return the commit, with a plus sign when tracked files outside the results differ."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        head = _git(root, "rev-parse", "--short", "HEAD")
+        changed = _git(root, "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
