@@ -186,13 +186,7 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
         "num_fp16_res": config.num_fp16_res,
         "conv_clamp": config.conv_clamp,
     }
-    mapping = {
-        "z_dim": config.z_dim,
-        "w_dim": config.w_dim,
-        "mapping_layers": config.mapping_layers,
-        "architecture": config.g_architecture,
-    }
-    spec = NetworkSpec("StyleGAN2Generator", {**mapping, **common})
+    spec = NetworkSpec("StyleGAN2Generator", {**_latent_arguments(config), **common})
     discriminator = StyleGAN2Discriminator(
         **common, architecture=config.d_architecture, mbstd_group_size=config.mbstd_group
     )
@@ -211,6 +205,15 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
         regularizers=_regularizers(config, shape[1] * shape[2]),
         generator_spec=spec,
     )
+
+
+def _latent_arguments(config: Config) -> dict[str, Any]:
+    return {
+        "z_dim": config.z_dim,
+        "w_dim": config.w_dim,
+        "mapping_layers": config.mapping_layers,
+        "architecture": config.g_architecture,
+    }
 
 
 def _regularizers(config: Config, pixels: int) -> tuple[Regularizer, ...]:
