@@ -71,15 +71,24 @@ class Worker {
     }
   }
 
+  // Several pixels go through the loop at once, with the bias repeated: pixels of three channels
+  // would leave the vectors empty.
   void channels_last(int64_t unit) {
-    const int64_t last = std::min((unit + 1) * p_.rows_per_unit, p_.rows);
-    A values[kPiece] = {}, unused[kPiece] = {};
+    const int64_t first = unit * p_.rows_per_unit;
+    const int64_t last = std::min(first + p_.rows_per_unit, p_.rows);
+    A values[kPiece] = {};
     for (int64_t c = 0; c < p_.channels; c += kPiece) {
       const int64_t size = std::min(kPiece, p_.channels - c);
-      if (bias_ != nullptr) load_(bias_ + c, values, size);
-      A* sums = sums_ == nullptr ? unused : sums_ + unit * p_.channels + c;
-      for (int64_t row = unit * p_.rows_per_unit; row < last; ++row) {
-        piece(row * p_.row + c, size, values, sums);
+      const int64_t pixels = size == p_.channels ? kPiece / size : 1;
+      for (int64_t i = 0; bias_ != nullptr && i < pixels * size; ++i) {
+        values[i] = load(bias_[c + i % size]);
+      }
+      A sums[kPiece] = {};
+      for (int64_t row = first; row < last; row += pixels) {
+        piece(row * p_.row + c, std::min(pixels, last - row) * size, values, sums);
+      }
+      for (int64_t i = 0; sums_ != nullptr && i < pixels * size; ++i) {
+        sums_[unit * p_.channels + c + i % size] += sums[i];
       }
     }
   }
