@@ -65,6 +65,7 @@ $(ENVIRONMENT): constraints.txt pyproject.toml setup.py
 	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
 	  echo "make: $(PYTHON) cannot create virtual environments (no venv or ensurepip);" \
 	    "on Debian and Ubuntu install python3-venv, or say make PYTHON=..."; exit 1; }
+	@echo "make: creating $(VENV); torch takes a few minutes"
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install -q -c constraints.txt torch setuptools wheel ninja pybind11
 	FASTGAN_SKIP_EXT=1 $(BIN)/pip install -q -c constraints.txt --no-build-isolation \
