@@ -86,8 +86,8 @@ Written by `python -m benchmarks` (`make bench`). Minimum (median) milliseconds 
 turn in one process, after their results were checked against the specification in float64.
 "eager" and "compile" are the fastest of the plain PyTorch ways to write the op, named behind the
 slash, and torch.compile of them; x is how many times faster the kernel is, by minimum (median).
-"peak" is the least time that the run's copy bandwidth and SGEMM rate allow, over the minimum; data
-that stays in the caches can pass 100%. A goal is the least "x eager" and "x compile", by minimum."""
+"peak" is the least time that the copy bandwidth and SGEMM rate of the run allow, over the minimum;
+data that stays in the caches can pass 100%. A goal is the least "x eager" and "x compile"."""
 
 
 def table(found: list[Row]) -> str:
