@@ -34,6 +34,8 @@ def cpu_flags() -> list[str]:
         return [*flags, "/O2", "/std:c++17"]
     flags += ["-std=c++17", "-fvisibility=hidden", "-fno-trapping-math", "-fno-math-errno"]
     flags += ["-fopenmp-simd", "-Wall", "-Wno-attributes", "-Wno-psabi"]
-    if "sanitize" in os.environ.get("CXXFLAGS", ""):
-        return [*flags, "-O1", "-g", "-fno-omit-frame-pointer"]
+    asked = os.environ.get("CXXFLAGS", "").split()
+    sanitizers = [flag for flag in asked if "sanitize" in flag]
+    if sanitizers:  # given here, because not every setuptools hands CXXFLAGS to the compiler
+        return [*flags, *sanitizers, "-O1", "-g", "-fno-omit-frame-pointer"]
     return [*flags, "-O3", "-g0"]  # Python's own flags may ask for -g, which costs time and space

@@ -66,7 +66,7 @@ class DemoSettings:
 def demo_config() -> stylegan2.Config:
     """Settings that two CPU cores train to recognisable creatures in five minutes."""
     return stylegan2.Config(
-        batch=16,
+        batch=32,
         lr_g=0.0025,
         lr_d=0.0025,
         ema_kimg=2.0,
@@ -74,8 +74,8 @@ def demo_config() -> stylegan2.Config:
         z_dim=64,
         w_dim=64,
         mapping_layers=2,
-        channel_base=1024,
-        channel_max=64,
+        channel_base=768,
+        channel_max=48,
         sample_kimg=0.0,
         checkpoint_kimg=0.0,
         tensorboard=False,

@@ -28,7 +28,9 @@ export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1
 export FASTGAN_REQUIRE=reference,cpp OMP_NUM_THREADS=2
 (cd build && "$bin/python" -c '
 import fastgan, fastgan._C
-assert "asan" in fastgan._C.__file__, f"not the instrumented copy: {fastgan._C.__file__}"
+path = fastgan._C.__file__
+assert "asan" in path, f"not the instrumented copy: {path}"
+assert b"__asan_report_load" in open(path, "rb").read(), f"not instrumented: {path}"
 ')
 # Append: fastgan comes from the copy, and only the tests from this tree. What compiles with
 # torch.compile would start compilers under the sanitizer, and adds no code of ours.

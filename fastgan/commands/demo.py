@@ -25,7 +25,9 @@ class Options:
         from dataclasses import replace
 
         from fastgan.demo import DemoSettings, demo_config, run_demo
+        from fastgan.training import keep_freed_memory
 
+        keep_freed_memory()
         settings = DemoSettings(minutes=self.minutes)
         run_demo(self.out, settings, replace(demo_config(), seed=self.seed))
         return 0

@@ -48,8 +48,9 @@ class Options(Selection):
     def run(self) -> int:
         """Open the data and train."""
         from fastgan import recipes
-        from fastgan.training import train
+        from fastgan.training import keep_freed_memory, train
 
+        keep_freed_memory()
         out = self.out or Path("out") / self.recipe
         resume = None if self.resume is None else _checkpoint(self.resume, out)
         if resume is None:

@@ -1,5 +1,6 @@
 """Training: one loop and one step for every GAN. Recipes say what differs; see recipe.py."""
 
+from fastgan.training.allocator import keep_freed_memory
 from fastgan.training.conditioning import Conditioning, LabelConditioning, conditioning_for
 from fastgan.training.context import StepContext
 from fastgan.training.draws import Draws
@@ -41,6 +42,7 @@ __all__ = [
     "TrainingState",
     "adam",
     "conditioning_for",
+    "keep_freed_memory",
     "start_state",
     "train",
 ]
