@@ -227,7 +227,7 @@ struct Grad2Body {
 Tensor bias_act(const Tensor& x_in, const std::optional<Tensor>& bias_in, int64_t dim,
                 const std::string& act, double alpha, double gain, double clamp) {
   const Tensor x = dense(x_in);
-  Tensor y = torch::stable::empty_like(x);
+  Tensor y = result_like(x);
   if (x.numel() == 0) return y;
   std::optional<Tensor> bias;
   if (bias_in) bias = torch::stable::contiguous(*bias_in);
@@ -242,7 +242,7 @@ std::tuple<Tensor, Tensor> bias_act_grad(const Tensor& grad_y_in, const Tensor& 
                                          double clamp, bool from_output, bool with_bias) {
   const Tensor ref = dense(ref_in);
   const int64_t channels = with_bias ? ref.size(dim) : 0;
-  Tensor grad_x = torch::stable::empty_like(ref);
+  Tensor grad_x = result_like(ref);
   Tensor sums = torch::stable::new_zeros(ref, {channels});
   if (ref.numel() == 0) return {grad_x, sums};
   const Tensor grad_y = in_layout_of(grad_y_in, ref);
@@ -262,7 +262,7 @@ Tensor bias_act_grad2(const Tensor& grad_grad_x_in, const Tensor& grad_y_in, con
                       const std::optional<Tensor>& bias_in, int64_t dim, const std::string& act,
                       double alpha, double gain, double clamp) {
   const Tensor x = dense(x_in);
-  Tensor out = torch::stable::empty_like(x);
+  Tensor out = result_like(x);
   if (x.numel() == 0) return out;
   const Tensor grad_grad_x = in_layout_of(grad_grad_x_in, x);
   const Tensor grad_y = in_layout_of(grad_y_in, x);

@@ -48,7 +48,7 @@ void dispatch_flags(bool channels_last, bool noise, const Body& body) {
 
 Tensor scale(const Tensor& x_in, const Tensor& scale_in, const std::optional<Tensor>& noise_in) {
   const auto [x, channels_last] = image_layout(x_in);
-  Tensor y = torch::stable::empty_like(x);
+  Tensor y = result_like(x);
   if (x.numel() == 0) return y;
   const Tensor factors = torch::stable::contiguous(scale_in);
   std::optional<Tensor> noise;
@@ -90,7 +90,7 @@ std::tuple<Tensor, Tensor, Tensor> scale_grad(const Tensor& grad_y_in, const Ten
                                               const Tensor& scale_in, bool with_noise) {
   const auto [x, channels_last] = image_layout(x_in);
   const int64_t samples = x.size(0);
-  Tensor grad_x = torch::stable::empty_like(x);
+  Tensor grad_x = result_like(x);
   Tensor grad_scale = torch::stable::new_zeros(scale_in, {samples, x.size(1)});
   Tensor grad_noise = with_noise
                           ? torch::stable::new_zeros(scale_in, {samples, 1, x.size(2), x.size(3)})

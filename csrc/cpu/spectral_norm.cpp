@@ -18,7 +18,7 @@ constexpr int64_t kDotElements = 16384;  // block of a dot product
 // `weight` if its elements fill memory without gaps, else a copy that does.
 Tensor dense(const Tensor& weight) {
   if (is_dense(weight)) return weight;
-  Tensor copy = torch::stable::empty_like(weight);
+  Tensor copy = result_like(weight);
   torch::stable::copy_(copy, weight);
   return copy;
 }
@@ -256,7 +256,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> normalize_weight(const Tensor& weight
   check(weight, u, dim);
   const Tensor w = dense(weight), u_in = torch::stable::contiguous(u);
   const int64_t rows = w.size(dim), cols = columns_of(w, dim);
-  const Outputs out{torch::stable::empty_like(w), torch::stable::new_empty(w, {}),
+  const Outputs out{result_like(w), torch::stable::new_empty(w, {}),
                     torch::stable::new_empty(w, {rows}), torch::stable::new_empty(w, {cols})};
   dispatch_dtype("spectral_norm", w.scalar_type(), [&](auto type) {
     forward<decltype(type)>(w, u_in, n_power_iterations, eps, dim, out);
@@ -273,7 +273,7 @@ Tensor normalize_weight_grad(const Tensor& grad_normalized, const Tensor& grad_s
   check_like("sigma", sigma, 1, weight);
   check_like("v", v, columns_of(weight, dim), weight);
   const Tensor w = dense(weight), grad = in_layout_of(grad_normalized, w);
-  Tensor out = torch::stable::empty_like(w);
+  Tensor out = result_like(w);
   const Tensor u_in = torch::stable::contiguous(u), v_in = torch::stable::contiguous(v);
   dispatch_dtype("spectral_norm_grad", w.scalar_type(), [&](auto type) {
     backward<decltype(type)>(grad, grad_sigma, w, sigma, u_in, v_in, dim, out);
