@@ -219,7 +219,7 @@ def _fit_to_time(
     )
     return replace(
         config,
-        total_kimg=1.2 * expected / 1000,  # the clock is to end the run, not the count
+        total_kimg=20 * expected / 1000,  # the clock ends the run, however slow the trial was
         max_minutes=remaining / 60,
         log_kimg=max(expected / 100_000, 1e-3),
         ema_kimg=min(config.ema_kimg, 0.05 * expected / 1000),
