@@ -38,8 +38,13 @@ LEAVES = {"errors", "config", "files", "assets", "_version", "_build", "dispatch
 
 KERNEL_OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm")
 COMPOSED_OPS = ("conv2d_resample",)  # built on upfirdn2d and torch's convolution: no kernel
-PYTHON_ROOMS = ("fastgan/ops/{op}.py", "fastgan/reference/{op}.py")
-KERNEL_ROOMS = ("csrc/cpu/{op}.cpp", "csrc/cpu/{op}_kernel.h")
+PYTHON_ROOMS = (
+    "fastgan/ops/{op}.py",
+    "fastgan/reference/{op}.py",
+    "tests/ops/test_{op}.py",
+    "tests/reference/test_{op}.py",
+)
+KERNEL_ROOMS = ("csrc/cpu/{op}.cpp", "csrc/cpu/{op}_kernel.h", "benchmarks/bench_{op}.py")
 
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40
 LONGER_FILES: dict[str, str] = {}  # path: why it may be
