@@ -115,8 +115,8 @@ class HalfPrecision:
     def cast(self, x: Tensor, full: torch.dtype, *, half_level: bool, force_fp32: bool) -> Tensor:
         """Bring x to the type and the memory layout that its level runs in.
 
-        Layout: channels_last for half precision and on the CPU, where a training step of a small
-        StyleGAN2 took 0.83 of the time of the contiguous layout.
+        Layout: channels_last for half precision and on the CPU, where convolutions of few channels
+        and the kernels around them run faster in it.
         """
         runs_here = x.device.type == "cuda" or self.on_cpu
         if half_level and runs_here and not force_fp32:
