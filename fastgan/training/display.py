@@ -44,7 +44,6 @@ class Display(Hook):
         self._shown: dict[str, float] = {}
 
     def on_start(self, state: TrainingState) -> None:
-        total = state.config.total_images
         self._shown = self.metrics.last
         if not self.console.is_terminal:
             return
@@ -57,7 +56,7 @@ class Display(Hook):
             refresh_per_second=4,
         )
         self._task = self._live.add_task(
-            state.name, total=total, completed=state.images_seen, kimg="0.0", line=""
+            state.name, total=1.0, completed=_done(state), kimg="0.0", line=""
         )
         self._live.start()
 
@@ -66,10 +65,13 @@ class Display(Hook):
         self._shown = self.metrics.last
         if self._live is not None:
             kimg, line = f"{state.images_seen / 1000:.1f}", one_line(self._shown)
-            self._live.update(self._task, completed=state.images_seen, kimg=kimg, line=line)
+            self._live.update(self._task, completed=_done(state), kimg=kimg, line=line)
         elif is_new:
             speed = self._shown["images_per_second"]
-            left = (state.config.total_images - state.images_seen) / max(speed, 1e-9)
+            left = min(
+                (state.config.total_images - state.images_seen) / max(speed, 1e-9),
+                _limit(state) - _elapsed(state),
+            )
             kimg = f"{state.images_seen / 1000:.1f}/{state.config.total_kimg:g} kimg"
             self.console.print(
                 f"{kimg}  {one_line(self._shown)}  ETA {_duration(left)}", soft_wrap=True
@@ -84,6 +86,22 @@ class Display(Hook):
         for name, value in self.metrics.last.items():
             table.add_row(_SHORT.get(name, name), f"{value:.6g}")
         self.console.print(table)
+
+
+def _elapsed(state: TrainingState) -> float:
+    """Seconds since this start of the run, to which the time limit applies."""
+    return state.seconds - state.seconds_before
+
+
+def _limit(state: TrainingState) -> float:
+    """Seconds that this start may take."""
+    minutes = state.config.max_minutes
+    return float("inf") if minutes is None else minutes * 60
+
+
+def _done(state: TrainingState) -> float:
+    """Fraction of the run that is done, by images or by time, whichever ends it first."""
+    return min(max(state.progress, _elapsed(state) / _limit(state)), 1.0)
 
 
 def one_line(metrics: Mapping[str, float]) -> str:

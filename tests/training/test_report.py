@@ -72,8 +72,9 @@ def test_metrics_are_means_since_the_line_before(tmp_path):
 
 
 def fake_state(**changes):
-    config = SimpleNamespace(total_images=4000, total_kimg=4.0)
+    config = SimpleNamespace(total_images=4000, total_kimg=4.0, max_minutes=None)
     values = {"images_seen": 0, "step": 0, "seconds": 1.0, "config": config, "name": "toy"}
+    values |= {"seconds_before": 0.0, "progress": 0.0}
     return SimpleNamespace(**{**values, **changes})
 
 
@@ -171,6 +172,17 @@ def test_display_shows_speed_losses_and_accuracy(is_terminal):
     assert "1.0" in shown
     if not is_terminal:
         assert "ETA 1:00" in shown  # 3,000 images at 50 a second
+
+
+def test_display_knows_the_time_limit():
+    console = Console(file=io.StringIO(), width=160)
+    metrics, state = Metrics(1.0, []), fake_state(seconds=110.0, seconds_before=100.0)
+    state.config.max_minutes = 0.5
+    display = Display(metrics, console)
+    display.on_start(state)
+    metrics.last = {"images_per_second": 50.0}
+    display.on_step(state, {})
+    assert "ETA 0:20" in console.file.getvalue()  # 10 of the 30 seconds of this start are over
 
 
 def test_scatter_draws_each_point_where_it_is():
