@@ -4,6 +4,7 @@ from fastgan.networks.base import Discriminator, DiscriminatorOutput, Generator
 from fastgan.networks.dcgan import DCGANDiscriminator, DCGANGenerator
 from fastgan.networks.mapping import MappingNetwork, mix_styles
 from fastgan.networks.mlp import MLPDiscriminator, MLPGenerator
+from fastgan.networks.packing import PackedDiscriminator
 from fastgan.networks.stylegan2_discriminator import StyleGAN2Discriminator
 from fastgan.networks.stylegan2_generator import StyleGAN2Generator
 from fastgan.networks.stylegan2_synthesis import NoiseSource, SynthesisNetwork
@@ -18,6 +19,7 @@ __all__ = [
     "MLPGenerator",
     "MappingNetwork",
     "NoiseSource",
+    "PackedDiscriminator",
     "StyleGAN2Discriminator",
     "StyleGAN2Generator",
     "SynthesisNetwork",

@@ -41,6 +41,7 @@ class StyleGAN2Generator(nn.Module):
         resample_filter: taps of the filter that comes with upsampling.
         half_dtype: torch.float16 or torch.bfloat16.
         half_on_cpu: run the half-precision levels in half on the CPU, too.
+        use_noise: False leaves out the noise inputs and their parameters.
 
     Raises:
         ConfigError: a setting cannot work.
@@ -67,6 +68,7 @@ class StyleGAN2Generator(nn.Module):
         resample_filter: Sequence[float] = (1, 3, 3, 1),
         half_dtype: torch.dtype = torch.float16,
         half_on_cpu: bool = False,
+        use_noise: bool = True,
     ) -> None:
         super().__init__()
         if z_dim < 1 or img_channels < 1:
@@ -77,7 +79,7 @@ class StyleGAN2Generator(nn.Module):
         options = SynthesisOptions(
             w_dim, img_channels, architecture, conv_clamp, resample_filter,
             Widths(channel_base, channel_max),
-            HalfPrecision(num_fp16_res, half_dtype, half_on_cpu),
+            HalfPrecision(num_fp16_res, half_dtype, half_on_cpu), use_noise,
         )  # fmt: skip
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
         self.img_resolution, self.img_channels = plan.image, img_channels

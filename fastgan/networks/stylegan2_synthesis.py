@@ -34,6 +34,7 @@ class SynthesisOptions:
     resample_filter: Sequence[float] = (1, 3, 3, 1)
     widths: Widths = field(default_factory=Widths)
     half: HalfPrecision = field(default_factory=HalfPrecision)
+    use_noise: bool = True
 
 
 class SynthesisLayer(nn.Module):
@@ -69,10 +70,12 @@ class SynthesisLayer(nn.Module):
         self.size, self.index, self.up, self.conv_clamp = size, index, up, options.conv_clamp
         self.affine = FullyConnected(options.w_dim, in_channels, bias_init=1)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3))
-        self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.register_buffer("resample_filter", setup_filter(options.resample_filter))
-        self.register_buffer("noise_const", torch.randn(size))
+        self.use_noise = options.use_noise
+        if self.use_noise:
+            self.noise_strength = nn.Parameter(torch.zeros([]))
+            self.register_buffer("noise_const", torch.randn(size))
 
     def forward(
         self,
@@ -98,7 +101,7 @@ class SynthesisLayer(nn.Module):
         return bias_act(x, self.bias.to(x.dtype), act="lrelu", gain=sqrt(2) * gain, clamp=clamp)
 
     def _noise(self, x: Tensor, mode: str, source: NoiseSource | None) -> Tensor | None:
-        if mode == "none":
+        if mode == "none" or not self.use_noise:
             return None
         if mode == "const":
             return self.noise_const[None, None] * self.noise_strength

@@ -17,7 +17,12 @@ from torch import Tensor, nn
 from fastgan.config import TrainConfig, check_choice, check_range
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
-from fastgan.networks import StyleGAN2Discriminator, StyleGAN2Generator, mix_styles
+from fastgan.networks import (
+    PackedDiscriminator,
+    StyleGAN2Discriminator,
+    StyleGAN2Generator,
+    mix_styles,
+)
 from fastgan.synthesis.model_file import NetworkSpec
 from fastgan.training import (
     R1,
@@ -63,6 +68,10 @@ class Config(TrainConfig):
     """So many of the highest resolutions compute in float16, on CUDA only."""
     conv_clamp: float | None = None
     """Limit on the magnitude of every convolution's output. None: no limit."""
+    use_noise: bool = True
+    """Whether noise enters the generator's layers: fine random detail, of no use for flat art."""
+    pack: int = 1
+    """Images that the discriminator judges together; more than 1 works against mode collapse."""
     mbstd_group: int = 4
     """Images over which the discriminator's minibatch standard deviation is taken."""
     r1_gamma: float | None = None
@@ -78,12 +87,17 @@ class Config(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive = "z_dim w_dim mapping_layers channel_base channel_max mbstd_group"
+        positive = "z_dim w_dim mapping_layers channel_base channel_max pack mbstd_group"
         for name in (*positive.split(), "r1_every", "pl_every"):
             check_range(name, getattr(self, name), low=1)
         for name in ("r1_gamma", "pl_weight", "num_fp16_res"):
             check_range(name, getattr(self, name), low=0)
         check_range("conv_clamp", self.conv_clamp, above=0)
+        for name in ("batch", "micro_batch"):
+            if (getattr(self, name) or 0) % self.pack:
+                raise ConfigError(
+                    f"{name} must be a multiple of pack {self.pack}, got {getattr(self, name)}"
+                )
         check_range("style_mixing", self.style_mixing, low=0, high=1)
         for name in ("g_architecture", "d_architecture"):
             check_choice(name, getattr(self, name), ("skip", "resnet", "orig"))
@@ -186,15 +200,12 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
         "num_fp16_res": config.num_fp16_res,
         "conv_clamp": config.conv_clamp,
     }
-    spec = NetworkSpec("StyleGAN2Generator", {**_latent_arguments(config), **common})
-    discriminator = StyleGAN2Discriminator(
-        **common, architecture=config.d_architecture, mbstd_group_size=config.mbstd_group
-    )
+    spec = NetworkSpec("StyleGAN2Generator", {**_generator_arguments(config), **common})
     betas = (config.beta1, config.beta2)
     ema = EMASpec(config.ema_kimg, config.ema_ramp) if config.ema_kimg > 0 else None
     return TrainingRecipe(
         players={
-            "d": Player({"D": discriminator}, adam(config.lr_d, betas)),
+            "d": Player({"D": _discriminator(config, common)}, adam(config.lr_d, betas)),
             "g": Player({"G": spec.build()}, adam(config.lr_g, betas), ema=ema),
         },
         edges=(Edge("G", "D"),),
@@ -207,12 +218,21 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
     )
 
 
-def _latent_arguments(config: Config) -> dict[str, Any]:
+def _discriminator(config: Config, common: dict[str, Any]) -> nn.Module:
+    packed = {name: common[name] * config.pack for name in ("c_dim", "img_channels")}
+    net = StyleGAN2Discriminator(
+        **common | packed, architecture=config.d_architecture, mbstd_group_size=config.mbstd_group
+    )
+    return net if config.pack == 1 else PackedDiscriminator(net, config.pack)
+
+
+def _generator_arguments(config: Config) -> dict[str, Any]:
     return {
         "z_dim": config.z_dim,
         "w_dim": config.w_dim,
         "mapping_layers": config.mapping_layers,
         "architecture": config.g_architecture,
+        "use_noise": config.use_noise,
     }
 
 
