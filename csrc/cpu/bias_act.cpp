@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "common/tensor.h"
+#include "cpu/stream.h"
 
 namespace fastgan::cpu {
 namespace {
@@ -38,8 +39,8 @@ BiasActParams make_params(const Tensor& x, int64_t dim, const std::string& act, 
   return p;
 }
 
-// One thread's view of the work: pieces of at most kPiece elements pass through the loop, half
-// types by way of float buffers.
+// One thread's view of the work: pieces pass through the loop, half types and streamed results by
+// way of buffers of kPiece elements.
 template <typename T>
 class Worker {
  public:
@@ -47,7 +48,7 @@ class Worker {
   static constexpr bool kConvert = !std::is_same_v<T, A>;
 
   Worker(const T* source, const T* g, const T* h, const T* bias, T* out, A* sums,
-         BiasActFunction<A> function, const BiasActParams& p)
+         BiasActFunction<A> function, const BiasActParams& p, bool stream)
       : source_(source),
         g_(g),
         h_(h),
@@ -56,8 +57,9 @@ class Worker {
         sums_(sums),
         function_(function),
         p_(p),
+        stream_(stream && !kConvert),
         load_(variant<LoadLoop<T>, const T*, A*, int64_t>()),
-        store_(variant<StoreLoop<T>, const A*, T*, int64_t>()) {}
+        store_(pick_store(stream_)) {}
 
   void planar(int64_t unit) {
     const int64_t row = unit / p_.units_per_row;
@@ -66,8 +68,9 @@ class Worker {
     const int64_t end = begin + std::min(p_.row - first, p_.unit_size);
     const A value = bias_ == nullptr ? A(0) : load(bias_[row % p_.channels]);
     A unused;
-    for (int64_t i = begin; i < end; i += kPiece) {
-      piece(i, std::min(kPiece, end - i), &value, sums_ == nullptr ? &unused : sums_ + unit);
+    const int64_t size = kConvert || stream_ ? kPiece : end - begin;
+    for (int64_t i = begin; i < end; i += size) {
+      piece(i, std::min(size, end - i), &value, sums_ == nullptr ? &unused : sums_ + unit);
     }
   }
 
@@ -101,9 +104,16 @@ class Worker {
     const A* g = g_ == nullptr ? nullptr : read(g_, offset, size, g_piece_);
     const A* h = h_ == nullptr ? nullptr : read(h_, offset, size, h_piece_);
     A* out = out_piece_;
-    if constexpr (!kConvert) out = out_ + offset;
+    if constexpr (!kConvert) out = stream_ ? out_piece_ : out_ + offset;
     function_(source, g, h, bias, out, sums, size, p_.alpha, p_.scale, p_.gain, p_.limit);
-    if constexpr (kConvert) store_(out, out_ + offset, size);
+    if (kConvert || stream_) store_(out, out_ + offset, size);
+  }
+
+  static auto pick_store(bool stream) -> void (*)(const A*, T*, int64_t) {
+    if constexpr (!kConvert) {
+      if (stream) return variant<StreamCopy<T>, const T*, T*, int64_t>();
+    }
+    return variant<StoreLoop<T>, const A*, T*, int64_t>();
   }
 
   const A* read(const T* from, int64_t offset, int64_t size, A* buffer) {
@@ -120,10 +130,11 @@ class Worker {
   A* sums_;
   BiasActFunction<A> function_;
   const BiasActParams p_;
+  const bool stream_;
   void (*load_)(const T*, A*, int64_t);
   void (*store_)(const A*, T*, int64_t);
   A source_piece_[kConvert ? kPiece : 1], g_piece_[kConvert ? kPiece : 1];
-  A h_piece_[kConvert ? kPiece : 1], out_piece_[kConvert ? kPiece : 1];
+  A h_piece_[kConvert ? kPiece : 1], out_piece_[kPiece];
 };
 
 template <typename T>
@@ -146,13 +157,16 @@ void launch(BiasActFunction<acc_t<T>> function, const Tensor& source, const Tens
   const T *source_data = data<T>(source), *g_data = data_or_null<T>(g);
   const T *h_data = data_or_null<T>(h), *bias_data = data_or_null<T>(bias);
   T* out_data = mutable_data<T>(out);
+  const bool stream = out.numel() * static_cast<int64_t>(sizeof(T)) > kStreamBytes;
   const int64_t unit_elements = planar ? p.unit_size : p.rows_per_unit * p.channels;
   const int64_t grain = std::max<int64_t>(1, kUnit / std::max<int64_t>(unit_elements, 1));
   torch::stable::parallel_for(0, units, grain, [&](int64_t begin, int64_t end) {
-    Worker<T> worker(source_data, g_data, h_data, bias_data, out_data, sums_data, function, p);
+    Worker<T> worker(source_data, g_data, h_data, bias_data, out_data, sums_data, function, p,
+                     stream);
     for (int64_t unit = begin; unit < end; ++unit) {
       planar ? worker.planar(unit) : worker.channels_last(unit);
     }
+    if (stream) finish_streaming();
   });
   if (channel_sums == nullptr) return;
   std::vector<double> totals(p.channels, 0.0);

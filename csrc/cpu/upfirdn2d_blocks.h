@@ -32,8 +32,13 @@ class Blocks {
     }
     if (p_.separable) {
       sum_rows(image, top, rows);
-      split(rows);
-      sum_columns(all, out);
+      if (p_.halves) {
+        cpu::run<HalveLines<A>>(static_cast<const A*>(w_.lines) + p_.reads[0], p_.line, p_.columns,
+                                unmerged(out), rows, p_.x.out);
+      } else {
+        split(rows);
+        sum_columns(all, out);
+      }
     } else {
       const int64_t first = read_lines(image, top, rows);
       for (int64_t q = 0; q < p_.y.period && q < rows; ++q) {
@@ -111,9 +116,15 @@ class Blocks {
     const int64_t ahead = p_.inner == 1 ? kAhead : 0;
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = under + r * step;
-      const int64_t count = r == from ? to - from : 0;
+      const int64_t count = r >= from && r < to ? to - r : 0;
       const int64_t lost = std::max<int64_t>(-row, 0);
       const int64_t taps = std::min(phase.taps, p_.y.in - row) - lost;
+      if (count > 1 && p_.halves && step == 2 && p_.y.period == 1 && phase.taps == 4) {
+        cpu::run<HalveRows<A>>(source + row * row_step, row_step, p_.rows, interior(line + r),
+                               p_.line, count / 2 * 2, width(), ahead);
+        r += count / 2 * 2 - 1;
+        continue;
+      }
       for (int64_t j = 0; j < taps; ++j) w_.sources[j] = source + (row + lost + j) * row_step;
       const Runs runs{std::max<int64_t>(count, 1),
                       step * row_step,

@@ -39,6 +39,7 @@ struct Params {
   int64_t line;                     // elements of one padded line
   int64_t stream;  // elements of each of the x.step streams of a line; 0: lines stay whole
   bool separable;
+  bool halves;           // separable, rows of pixels, and every second one of 4 taps is kept
   const A* rows;         // separable: weights of the vertical pass, phase after phase
   const A* columns;      // of the horizontal pass; not separable: of both, see Plan
   const int64_t* reads;  // where the lines hold the first output of each tap of each phase
@@ -85,6 +86,49 @@ struct SplitStreams {
     for (int64_t s = 0; s < step; ++s) {
       FASTGAN_IVDEP
       for (int64_t i = 0; i < size; ++i) streams[s * pitch + i] = lines[i * step + s];
+    }
+  }
+};
+
+// out[r * out_row + m] = sum_j weights[j] * lines[r * line + 2 m + j] for j < 4: what SplitStreams
+// and a WeightedSum do, without a pass through memory between them. Measured, with HalveRows, for
+// down2 of 64x64x64 in the cache, one thread: 110 to 71 us.
+template <typename A>
+struct HalveLines {
+  static constexpr int64_t kTaps = 4;
+  FASTGAN_INLINE static void run(const A* lines, int64_t line, const A* weights, A* out,
+                                 int64_t rows, int64_t width) {
+    const A w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
+    for (int64_t r = 0; r < rows; ++r) {
+      const A* const from = lines + r * line;
+      A* const to = out + r * width;
+      FASTGAN_IVDEP
+      for (int64_t m = 0; m < width; ++m) {
+        to[m] = w0 * from[2 * m] + w1 * from[2 * m + 1] + w2 * from[2 * m + 2] +
+                w3 * from[2 * m + 3];
+      }
+    }
+  }
+};
+
+// Lines r and r + 1 are 4 neighbouring input rows each, weighted; the second starts two rows below
+// the first, so that half of what is loaded serves both. `rows` is even.
+template <typename A>
+struct HalveRows {
+  FASTGAN_INLINE static void run(const A* image, int64_t image_row, const A* weights, A* lines,
+                                 int64_t line, int64_t rows, int64_t width, int64_t ahead) {
+    const A w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
+    for (int64_t r = 0; r < rows; r += 2) {
+      const A* const from = image + 2 * r * image_row;
+      const A *const x0 = from, *const x1 = x0 + image_row, *const x2 = x1 + image_row;
+      const A *const x3 = x2 + image_row, *const x4 = x3 + image_row, *const x5 = x4 + image_row;
+      A *const first = lines + r * line, *const second = first + line;
+      for (int64_t i = 0; i < 4 * width; i += 64 / sizeof(A)) __builtin_prefetch(x5 + ahead + i);
+      FASTGAN_IVDEP
+      for (int64_t i = 0; i < width; ++i) {
+        first[i] = w0 * x0[i] + w1 * x1[i] + w2 * x2[i] + w3 * x3[i];
+        second[i] = w0 * x2[i] + w1 * x3[i] + w2 * x4[i] + w3 * x5[i];
+      }
     }
   }
 };

@@ -181,7 +181,9 @@ class Plan {
   void set_block() {
     constexpr int64_t kBudget = 16384 / sizeof(A);
     Params<A>& p = params_;
-    const bool split = p.inner == 1 && p.x.step > 1;
+    p.halves = p.separable && p.inner == 1 && p.x.period == 1 && p.x.step == 2 &&
+               x_.most_taps() == HalveLines<A>::kTaps;
+    const bool split = p.inner == 1 && p.x.step > 1 && !p.halves;
     p.stream = split ? (p.x.padded + p.x.step - 1) / p.x.step : 0;
     p.line = split ? p.stream * p.x.step : p.x.padded * p.inner;
     const int64_t row = std::max<int64_t>({p.line, p.x.out * p.inner, 1});
