@@ -25,6 +25,8 @@ _SHORT = {
     "d_fake_accuracy": "on fakes",
 }
 
+_WHOLE = 100_000  # units of the progress bar
+
 
 class Display(Hook):
     """Shows progress, speed, remaining time, losses and D's accuracy; a table at the end.
@@ -56,7 +58,7 @@ class Display(Hook):
             refresh_per_second=4,
         )
         self._task = self._live.add_task(
-            state.name, total=1.0, completed=_done(state), kimg="0.0", line=""
+            state.name, total=_WHOLE, completed=_done(state), kimg="0.0", line=""
         )
         self._live.start()
 
@@ -99,9 +101,9 @@ def _limit(state: TrainingState) -> float:
     return float("inf") if minutes is None else minutes * 60
 
 
-def _done(state: TrainingState) -> float:
-    """Fraction of the run that is done, by images or by time, whichever ends it first."""
-    return min(max(state.progress, _elapsed(state) / _limit(state)), 1.0)
+def _done(state: TrainingState) -> int:
+    """How much of _WHOLE is done, by images or by time, whichever ends the run first."""
+    return round(_WHOLE * min(max(state.progress, _elapsed(state) / _limit(state)), 1.0))
 
 
 def one_line(metrics: Mapping[str, float]) -> str:
