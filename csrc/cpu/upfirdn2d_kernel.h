@@ -104,8 +104,8 @@ struct HalveLines {
       A* const to = out + r * width;
       FASTGAN_IVDEP
       for (int64_t m = 0; m < width; ++m) {
-        to[m] = w0 * from[2 * m] + w1 * from[2 * m + 1] + w2 * from[2 * m + 2] +
-                w3 * from[2 * m + 3];
+        to[m] =
+            w0 * from[2 * m] + w1 * from[2 * m + 1] + w2 * from[2 * m + 2] + w3 * from[2 * m + 3];
       }
     }
   }
