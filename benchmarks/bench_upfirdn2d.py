@@ -36,6 +36,7 @@ def cases(quick: bool) -> Iterator[Case]:
             "shuffled": lambda x: plain.upsample_shuffled(x, FILTER),
         }, traffic=5 * x.nbytes)  # fmt: skip
         yield case("down2", x, DOWN, {
+            "zeros": _reference(DOWN),
             "strided": lambda x: plain.downsample_strided(x, FILTER),
             "separable": lambda x: plain.downsample_separable(x, FILTER),
         }, traffic=1.25 * x.nbytes)  # fmt: skip

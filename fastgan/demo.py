@@ -64,16 +64,23 @@ class DemoSettings:
 
 
 def demo_config() -> stylegan2.Config:
-    """Settings that two CPU cores train to recognisable creatures in five minutes."""
+    """Settings that two CPU cores train to recognisable creatures in five minutes.
+
+    About 1,500 small steps have to do. Found by trial: high rates with a strong R1 penalty that
+    keeps D from winning; packs of two, without which some colours crowd out the others; no noise
+    inputs, which turn into speckle on flat art.
+    """
     return stylegan2.Config(
         batch=16,
-        lr_g=0.004,
-        lr_d=0.0025,
-        r1_gamma=1.0,
+        lr_g=0.01,
+        lr_d=0.01,
+        r1_gamma=4.0,
         r1_every=8,
         pl_weight=0.0,
         style_mixing=0.0,
-        ema_kimg=1.0,
+        use_noise=False,
+        pack=2,
+        ema_kimg=1.5,
         ema_ramp=0.05,
         z_dim=64,
         w_dim=64,
@@ -222,7 +229,7 @@ def _fit_to_time(
         total_kimg=20 * expected / 1000,  # the clock ends the run, however slow the trial was
         max_minutes=remaining / 60,
         log_kimg=max(expected / 100_000, 1e-3),
-        ema_kimg=min(config.ema_kimg, 0.05 * expected / 1000),
+        ema_kimg=min(config.ema_kimg, 0.075 * expected / 1000),
     )
 
 
