@@ -55,10 +55,12 @@ class Config(TrainConfig):
         check_range("real_label", self.real_label, above=0, high=1)
 
 
-PRESETS: Mapping[str, Callable[[], Config]] = {
-    "dcgan-64": Config,
-    "dcgan-64-smooth": lambda: Config(real_label=0.9),
-}
+def smooth() -> Config:
+    """Return the settings of dcgan-64 with one-sided label smoothing."""
+    return Config(real_label=0.9)
+
+
+PRESETS: Mapping[str, Callable[[], Config]] = {"dcgan-64": Config, "dcgan-64-smooth": smooth}
 
 
 def build(config: Config, dataset: Dataset) -> TrainingRecipe:

@@ -26,6 +26,7 @@ from fastgan.networks import (
 from fastgan.synthesis.model_file import NetworkSpec
 from fastgan.training import (
     R1,
+    R2,
     Edge,
     EMASpec,
     Generated,
@@ -56,6 +57,8 @@ class Config(TrainConfig):
     """Width of the intermediate latent w."""
     mapping_layers: int = 8
     """Fully connected layers from z to w."""
+    mapping_lr: float = 0.01
+    """Learning rate of these layers, as a factor of lr_g."""
     channel_base: int = 32768
     """Both networks have min(channel_base / resolution, channel_max) channels at a resolution."""
     channel_max: int = 512
@@ -76,8 +79,10 @@ class Config(TrainConfig):
     """Images over which the discriminator's minibatch standard deviation is taken."""
     r1_gamma: float | None = None
     """Weight of the R1 penalty; 0 is without. None: 0.0002 * height * width / batch."""
+    r2_gamma: float = 0.0
+    """Weight of the R2 penalty, R1's counterpart on fakes; 0 is without."""
     r1_every: int = 16
-    """Steps from one R1 penalty to the next."""
+    """Steps from one R1 penalty to the next, and from one R2 penalty to the next."""
     pl_weight: float = 2.0
     """Weight of the path length penalty; 0 is without."""
     pl_every: int = 4
@@ -90,9 +95,10 @@ class Config(TrainConfig):
         positive = "z_dim w_dim mapping_layers channel_base channel_max pack mbstd_group"
         for name in (*positive.split(), "r1_every", "pl_every"):
             check_range(name, getattr(self, name), low=1)
-        for name in ("r1_gamma", "pl_weight", "num_fp16_res"):
+        for name in ("r1_gamma", "r2_gamma", "pl_weight", "num_fp16_res"):
             check_range(name, getattr(self, name), low=0)
-        check_range("conv_clamp", self.conv_clamp, above=0)
+        for name in ("conv_clamp", "mapping_lr"):
+            check_range(name, getattr(self, name), above=0)
         for name in ("batch", "micro_batch"):
             if (getattr(self, name) or 0) % self.pack:
                 raise ConfigError(
@@ -231,6 +237,7 @@ def _generator_arguments(config: Config) -> dict[str, Any]:
         "z_dim": config.z_dim,
         "w_dim": config.w_dim,
         "mapping_layers": config.mapping_layers,
+        "mapping_lr_multiplier": config.mapping_lr,
         "architecture": config.g_architecture,
         "use_noise": config.use_noise,
     }
@@ -243,6 +250,8 @@ def _regularizers(config: Config, pixels: int) -> tuple[Regularizer, ...]:
     penalties: list[Regularizer] = []
     if gamma > 0:
         penalties.append(R1(gamma, config.r1_every))
+    if config.r2_gamma > 0:
+        penalties.append(R2(config.r2_gamma, config.r1_every))
     if config.pl_weight > 0:
         penalties.append(PathLength(config.pl_weight, config.pl_every))
     return tuple(penalties)

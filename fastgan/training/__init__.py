@@ -10,13 +10,14 @@ from fastgan.training.loop import train
 from fastgan.training.objectives import Minimax, NonSaturating, Objective
 from fastgan.training.optimizers import OptimizerFactory, adam
 from fastgan.training.recipe import Edge, EMASpec, Player, RecipeModule, TrainingRecipe
-from fastgan.training.regularizers import R1, PathLength, Regularizer
+from fastgan.training.regularizers import R1, R2, PathLength, Regularizer
 from fastgan.training.sampler import Sampler
 from fastgan.training.state import TrainingState, start_state
 from fastgan.training.step import Phase, Step
 
 __all__ = [
     "R1",
+    "R2",
     "Conditioning",
     "Draws",
     "EMASpec",

@@ -18,6 +18,7 @@ from fastgan.config import check_range
 from fastgan.errors import CheckpointError
 
 if TYPE_CHECKING:
+    from fastgan.networks import DiscriminatorOutput
     from fastgan.training.context import StepContext
     from fastgan.training.recipe import Side
 
@@ -89,13 +90,30 @@ class R1(Regularizer):
         self.gamma, self.every = gamma, every
 
     def __call__(self, ctx: StepContext) -> Tensor:
-        penalties = []
-        for edge in ctx.edges:
-            real = ctx.real(edge)
-            logits = ctx.d_real(edge).logits.flatten(1).mean(dim=1)  # [N]
-            (gradient,) = torch.autograd.grad(logits.sum(), real, create_graph=True)
-            penalties.append(gradient.square().flatten(1).sum(dim=1).mean())
+        penalties = [_squared_slope(ctx.d_real(edge), ctx.real(edge)) for edge in ctx.edges]
         return torch.stack(penalties).sum() * (self.gamma / 2)
+
+
+class R2(R1):
+    """Penalise the gradient of D at fakes.
+
+    r2 = gamma / 2 * mean_n |d D(G(z_n)) / d G(z_n)|^2, as in `R1`. With both, D is kept from
+    winning by what its fakes look like before the generator can follow.
+
+    Source: Mescheder et al. 2018, equation 10; with R1: Huang et al. 2024 (R3GAN), section 3.
+    """
+
+    name = "r2"
+
+    def __call__(self, ctx: StepContext) -> Tensor:
+        penalties = [_squared_slope(ctx.d_fake(edge), ctx.fake(edge)) for edge in ctx.edges]
+        return torch.stack(penalties).sum() * (self.gamma / 2)
+
+
+def _squared_slope(output: DiscriminatorOutput, images: Tensor) -> Tensor:
+    logits = output.logits.flatten(1).mean(dim=1)  # [N]
+    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return gradient.square().flatten(1).sum(dim=1).mean()
 
 
 class PathLength(Regularizer):

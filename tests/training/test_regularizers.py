@@ -6,6 +6,7 @@ from fastgan.errors import CheckpointError, ConfigError
 from fastgan.networks import DiscriminatorOutput
 from fastgan.training import (
     R1,
+    R2,
     Conditioning,
     Draws,
     Edge,
@@ -92,6 +93,18 @@ def test_r1_of_a_quadratic_discriminator(symmetric, matrix):
     x = real.flatten(1)
     expected = 0.3 * 2 * (along.t() @ x + x.t() @ along) / 5
     assert torch.allclose(gradient, expected, rtol=1e-10)
+
+
+def test_r2_is_the_same_at_fakes(symmetric, matrix):
+    d = Quadratic(symmetric)
+    ctx = context("d", d, Linear(matrix), torch.zeros(5, 1, 2, 3, dtype=F64))
+    penalty = R2(gamma=0.6)(ctx)
+    fakes = ctx.fake(ctx.edges[0]).detach().flatten(1)
+    along = 2 * fakes @ symmetric
+    assert penalty.item() == pytest.approx(0.3 * float(along.square().sum(1).mean()), rel=1e-12)
+    (gradient,) = torch.autograd.grad(penalty, d.matrix)
+    expected = 0.3 * 2 * (along.t() @ fakes + fakes.t() @ along) / 5
+    assert torch.allclose(gradient, expected, rtol=1e-12)
 
 
 def test_r1_shares_the_forward_pass_of_the_objective(symmetric, matrix):
