@@ -5,12 +5,14 @@ The cache is build/emulation, or FASTGAN_EMULATION_CACHE.
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
 import shutil
 import subprocess
 import sysconfig
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,16 +54,16 @@ def why_unavailable() -> str | None:
     return None
 
 
+@functools.cache
 def why_no_sanitizer(mode: str) -> str | None:
     """What is missing to link and start a program in a sanitizer's mode, or None."""
-    program = _cache() / f"probe-{mode}"
-    program.parent.mkdir(parents=True, exist_ok=True)
-    command = ["g++", "-x", "c++", "-", *MODES[mode], "-o", str(program)]
-    try:
-        subprocess.run(command, input="int main() {}", text=True, check=True, capture_output=True)
-        subprocess.run([program], check=True, capture_output=True)
-    except subprocess.CalledProcessError as error:
-        return f"g++ {' '.join(MODES[mode])} does not work here: {error.stderr}"
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder) / "probe"
+        link = ["g++", "-x", "c++", "-", *MODES[mode], "-o", str(probe)]
+        for command in (link, [str(probe)]):
+            done = subprocess.run(command, input="int main() {}", text=True, capture_output=True)
+            if done.returncode != 0:
+                return f"g++ {' '.join(MODES[mode])} does not work here: {done.stderr}"
     return None
 
 
@@ -79,16 +81,20 @@ def _build(source: str, mode: str, extra: tuple[str, ...]) -> Path:
     include = ["-isystem", str(cuda_include()), f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
     flags = [*COMMON, *MODES[mode], *extra, *include]
     result = _cache() / f"{Path(source).stem}-{mode}-{_key(source, flags)}"
-    if not result.exists():
-        result.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete: several test processes may build the same.
-        partial = result.with_suffix(f".{os.getpid()}")
-        command = ["g++", *flags, str(HERE / source), "-o", str(partial)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
-        partial.rename(result)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    with (result.parent / f"{source}-{mode}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes want the same
+        if not result.exists():
+            _compile(["g++", *flags, str(HERE / source)], result)
     return result
+
+
+def _compile(command: list[str], result: Path) -> None:
+    partial = result.with_suffix(".partial")  # renamed when complete, or a stop would leave half
+    done = subprocess.run([*command, "-o", str(partial)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}\n{done.stderr}")
+    partial.rename(result)
 
 
 def _key(source: str, flags: list[str]) -> str:

@@ -100,6 +100,12 @@ def shape_of(x: Tensor, dim: int) -> Shape:
     return Shape(x.numel() // (channels * inner), channels, inner)
 
 
+def workspace_size(shape: Shape) -> int:
+    """Elements of the workspace: chunks times channels."""
+    size: int = library().emulated_bias_act_workspace(ctypes.byref(shape))
+    return size
+
+
 def run(
     order: int,
     source: Tensor,
@@ -121,9 +127,8 @@ def run(
     tensors["out"] = guarded.like(source, False)
     if with_sum:
         wide = torch.float64 if source.dtype == torch.float64 else torch.float32
-        size = library().emulated_bias_act_workspace(ctypes.byref(shape))
         tensors["grad_bias"] = guarded.like(source.new_empty(shape.channels), False)
-        tensors["workspace"] = guarded.like(torch.empty(size, dtype=wide), False)
+        tensors["workspace"] = guarded.like(torch.empty(workspace_size(shape), dtype=wide), False)
     call = Call(
         order=order,
         shape=shape,
