@@ -80,6 +80,14 @@ def test_gain_and_clamp(act, gain, clamp, with_bias):
     assert_matches(x, torch.randn(3).double() if with_bias else None, Options(act, gain, clamp))
 
 
+def test_no_gradient_on_the_clamp():
+    x = torch.tensor([-0.75, -0.5, -0.25, 0.25, 0.5, 0.75]).reshape(1, 1, 1, 6)
+    o = Options("linear", gain=1.0, clamp=0.5)
+    expected = torch.tensor([0.0, 0.0, 1.0, 1.0, 0.0, 0.0]).reshape(1, 1, 1, 6)
+    assert_matches(x, None, o)
+    assert torch.equal(emulated.run(GRAD, x, torch.ones_like(x), options=o)[0], expected)
+
+
 @pytest.mark.parametrize("act", ["linear", "relu", "lrelu"])
 @pytest.mark.parametrize("clamp", [None, 0.8])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
