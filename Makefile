@@ -10,6 +10,7 @@ EXTRAS := demo,bench,metrics,dev
 ENVIRONMENT := $(VENV)/.installed
 EXTENSION := fastgan/_C.abi3.so
 CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+FORMATTED_FILES := $(CXX_FILES) $(wildcard tests/emulation/*.h tests/emulation/*.cpp)
 # One thread per worker: the tests are many and small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
@@ -43,12 +44,12 @@ lint: venv  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/clang-format --dry-run -Werror $(FORMATTED_FILES)
 
 format: venv  ## rewrite the sources in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $(CXX_FILES)
+	$(BIN)/clang-format -i $(FORMATTED_FILES)
 
 clean:  ## remove what was built and cached; .venv and out stay
 	rm -rf build dist *.egg-info $(EXTENSION) .pytest_cache .mypy_cache .ruff_cache

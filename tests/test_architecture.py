@@ -172,7 +172,7 @@ def test_every_op_is_in_every_room(room):
 def test_kernel_headers_do_not_include_torch():
     wrong = [
         path.name
-        for path in (ROOT / "csrc" / "cpu").glob("*_kernel.h")
+        for path in (*(ROOT / "csrc/cpu").glob("*_kernel.h"), *(ROOT / "csrc/cuda").iterdir())
         if any("#include" in line and "torch" in line for line in path.read_text().splitlines())
     ]
     assert not wrong, wrong
