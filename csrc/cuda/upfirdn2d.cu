@@ -6,12 +6,12 @@ namespace fastgan::cuda::upfirdn2d {
 
 #define FASTGAN_GENERAL(In, Out) \
   template __global__ void general<In, Out>(const In*, const float*, Out*, Params);
-#define FASTGAN_TILED(T, kUp, kDown, kTaps, kChannelsLast)                        \
+#define FASTGAN_TILED(T, kUp, kDown, kTaps, kChannelsLast)                         \
   template __global__ void tiled<T, TileFor<T, kUp, kDown, kTaps, kChannelsLast>>( \
       const T*, const float*, T*, Params, int64_t);
-#define FASTGAN_SEPARABLE(T, kUp, kDown)                     \
-  template __global__ void separable<T, Strip<kUp, kDown, 256>>( \
-      const T*, const float*, T*, Params, int64_t);
+#define FASTGAN_SEPARABLE(T, kUp, kDown)                                                    \
+  template __global__ void separable<T, Strip<kUp, kDown, 256>>(const T*, const float*, T*, \
+                                                                Params, int64_t);
 
 FASTGAN_GENERAL(float, float)
 FASTGAN_GENERAL(double, double)

@@ -36,7 +36,7 @@ __device__ __forceinline__ A filter_line(const A* from, int step, const float* t
 }
 
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, 1)
     separable(const T* __restrict__ x, const float* __restrict__ filter, T* __restrict__ y,
               Params p, int64_t units) {
   using A = acc_t<T>;

@@ -157,8 +157,10 @@ __device__ __forceinline__ void write_row(const acc_t<T> (&sums)[Shape::kColumns
   }
 }
 
+// The second launch bound, one block, lifts the compiler's own limit on registers, for which it
+// would spill.
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, 1)
     tiled(const T* __restrict__ x, const float* __restrict__ filter, T* __restrict__ y, Params p,
           int64_t units) {
   using A = acc_t<T>;
