@@ -23,6 +23,17 @@ struct FirstBlocks {
   int64_t panels, rows, chunks;
 };
 
+// Tells the compiler that pointers which were themselves loaded point to global memory: it would
+// otherwise use generic accesses, which look up the space of each address.
+template <typename... Pointers>
+__device__ __forceinline__ void assume_global(Pointers... pointers) {
+#if defined(__CUDA_ARCH__)
+  (__builtin_assume(__isGlobal(pointers)), ...);
+#else
+  ((void)pointers, ...);
+#endif
+}
+
 // A dense weight as [outer][rows][inner] in memory order: a matrix of `rows` rows and outer * inner
 // columns. Columns are in memory order here; for a weight that is not contiguous the caller
 // permutes v, the only vector that has them.
@@ -38,6 +49,9 @@ struct Layer {
 
   __host__ __device__ int64_t cols() const { return outer * inner; }
   __host__ __device__ int64_t numel() const { return rows * cols(); }
+  __device__ __forceinline__ void assume() const {
+    assume_global(weight, u, normalized, u_new, v, sigma, right, left);
+  }
 };
 
 // The same for the gradient. u, v and sigma are what the forward pass wrote.
@@ -51,6 +65,9 @@ struct GradLayer {
 
   __host__ __device__ int64_t cols() const { return outer * inner; }
   __host__ __device__ int64_t numel() const { return rows * cols(); }
+  __device__ __forceinline__ void assume() const {
+    assume_global(grad, grad_sigma, weight, sigma, u, v, result, parts);
+  }
 };
 
 // At least one chunk, as its block also writes the vectors, which an empty weight has too.
@@ -100,7 +117,9 @@ struct Many {
         high = middle;
       }
     }
-    return layers[low];
+    const LayerType layer = layers[low];
+    layer.assume();
+    return layer;
   }
 };
 
