@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   sum_columns<A, 1, kThreads>(total, 32, sums);
-  if (threadIdx.x < 32 && channel < channels) store(grad_bias + channel, total[0]);
+  if (threadIdx.x < 32 && channel < channels) grad_bias[channel] = store<T>(total[0]);
 }
 
 template <typename Order, typename T, int kThreads>
@@ -208,7 +208,7 @@ void launch_elementwise(const T* source, const T* g, const T* h, const T* bias, 
                         const BiasActShape& shape, const Coefficients<acc_t<T>>& k,
                         cudaStream_t stream, int64_t max_blocks) {
   if (shape.numel() == 0) return;
-  const bool vector = aligned(source) && aligned(g) && aligned(h) && aligned(out);
+  const bool vector = is_aligned(source) && is_aligned(g) && is_aligned(h) && is_aligned(out);
   const int pack = vector ? kWidestPack<T> : 1;
   const int64_t blocks = smaller(ceil_div(shape.numel(), int64_t{kThreads} * pack), max_blocks);
   const dim3 grid(static_cast<unsigned>(blocks)), block(kThreads);
@@ -265,8 +265,8 @@ void launch_bias_act_grad(const T* source, const T* grad_y, const T* bias, T* gr
   if (shape.numel() == 0) return;
   const SumPlan plan = plan_sum(shape);
   const int64_t run = shape.inner == 1 ? shape.channels : shape.inner;
-  const bool vector = run % kWidestPack<T> == 0 && aligned(source) && aligned(grad_y) &&
-                      aligned(grad_x) && (shape.inner != 1 || aligned(bias));
+  const bool vector = run % kWidestPack<T> == 0 && is_aligned(source) && is_aligned(grad_y) &&
+                      is_aligned(grad_x) && (shape.inner != 1 || is_aligned(bias));
   if (vector) {
     launch_grad_sums<T, kWidestPack<T>, kThreads>(source, grad_y, bias, grad_x, workspace, shape,
                                                   plan, k, stream);
