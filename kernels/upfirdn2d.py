@@ -72,7 +72,9 @@ def upfirdn2d_kernel(
         stored = (oy < out_height) & (ox < out_width)
     t_y, t_x = oy * DOWN_Y + base_y, ox * DOWN_X + base_x
     ahead_y, ahead_x = (t_y + (UP_Y - 1)) // UP_Y, (t_x + (UP_X - 1)) // UP_X
-    tap_y, tap_x = ahead_y * UP_Y - t_y, ahead_x * UP_X - t_x
+    # Without upsampling every output starts at tap 0: one weight serves the whole tile.
+    tap_y = 0 if UP_Y == 1 else ahead_y * UP_Y - t_y
+    tap_x = 0 if UP_X == 1 else ahead_x * UP_X - t_x
     first_y, first_x = ahead_y - shift_y, ahead_x - shift_x
     acc = tl.zeros((BLOCK_A, BLOCK_B), dtype=ACC)
     if UNROLL:
@@ -181,8 +183,6 @@ def upfirdn2d(x: Tensor, filter: Tensor, up: list[int], down: list[int], padding
     if filter.ndim == 2:
         return _launch(x, taps, across, along, flip_filter, gain, channels_last, x.dtype)
     wide = tensors.compute_dtype(x)
-    rows = Axis(x.shape[2], 1, 1, 0, 0, 1)
-    x = _launch(x, taps, across, rows, flip_filter, 1.0, channels_last, wide)
-    columns = Axis(x.shape[3], 1, 1, 0, 0, 1)
-    result = filter.new_empty(0, dtype=torch.float32)
-    return _launch(x, taps, columns, along, flip_filter, gain, channels_last, result.dtype)
+    rows, columns = Axis(x.shape[2], 1, 1, 0, 0, 1), Axis(across.out, 1, 1, 0, 0, 1)
+    between = _launch(x, taps, across, rows, flip_filter, 1.0, channels_last, wide)
+    return _launch(between, taps, columns, along, flip_filter, gain, channels_last, x.dtype)

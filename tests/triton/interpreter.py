@@ -53,7 +53,9 @@ class GuardedMemory:
         buffer = torch.full((length + 2 * GUARD,), SENTINEL, dtype=dtype, device=device)
         buffer[GUARD : GUARD + length] = float("nan")
         self.buffers.append((buffer, length))
-        return buffer.as_strided(size, stride, GUARD)
+        # Through dlpack, so that the result starts its storage, as an ordinary one does.
+        inner = torch.from_dlpack(buffer[GUARD : GUARD + length])
+        return inner.as_strided(size, stride)
 
     def check(self) -> None:
         """Fail when a guard changed."""

@@ -24,8 +24,18 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[interpreter.GuardedMemor
     guarded.check()
 
 
+@pytest.fixture(autouse=True)
+def _large_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One program per plane: interpretation costs time per program, not per element."""
+    from fastgan.kernels import config
+
+    monkeypatch.setattr(config, "TILE_ELEMENTS", 65536)
+    monkeypatch.setattr(config, "UPFIRDN_PLANAR", (128, 256))
+    monkeypatch.setattr(config, "UPFIRDN_CHANNELS_LAST", (4096, 64))
+
+
 @pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_tiles(monkeypatch: pytest.MonkeyPatch, _large_tiles: None) -> None:
     """Several ragged programs for small tensors."""
     from fastgan.kernels import config
 
