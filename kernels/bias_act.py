@@ -230,7 +230,7 @@ def _launch(
             m.channels, alpha, scale, gain, float("nan") if clamp < 0 else clamp,
             PASS=kind, ACT=name, ALONG=m.along, HAS_BIAS=bias is not None, SUM=sums is not None,
             TILES=tiles, TERMS=17 if acc == tl.float64 else 8, ACC=acc, BLOCK_ROWS=block_rows,
-            BLOCK_COLS=block_cols, num_warps=config.WARPS,
+            BLOCK_COLS=block_cols, num_warps=config.warps(),
         )  # fmt: skip
     if sums is not None:
         reduction.sum_partials(parts, sums)

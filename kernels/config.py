@@ -3,6 +3,8 @@ call gives the same bits each time. Launchers read this module at each call."""
 
 from __future__ import annotations
 
+import torch
+
 # Tiles of the elementwise kernels: at most this many elements, and columns.
 TILE_ELEMENTS = 2048
 TILE_COLUMNS = 1024
@@ -13,11 +15,16 @@ REDUCE_TILE = (32, 64)
 # Tiles of upfirdn2d: planar (rows, columns), channels_last (pixels, channels).
 UPFIRDN_PLANAR = (8, 128)
 UPFIRDN_CHANNELS_LAST = (16, 64)
-# Filter taps, rows times columns of one phase, up to which the loop over rows is unrolled.
-UPFIRDN_UNROLLED = 36
 # Elements of a step of the one program that normalises a vector.
 VECTOR_STEP = 2048
-WARPS = 4
+# Threads of a program, in warps of the GPU that this torch is built for.
+THREADS = 128
+WARP_SIZE = 64 if torch.version.hip else 32
+
+
+def warps() -> int:
+    """Warps of a program."""
+    return THREADS // WARP_SIZE
 
 
 def power_of_two(size: int) -> int:

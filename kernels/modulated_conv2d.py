@@ -112,7 +112,7 @@ def modulated_conv2d_scale(x: Tensor, scale: Tensor, noise: Tensor | None) -> Te
         scale_kernel[(x.shape[0] * triton.cdiv(rows, block_rows) * triton.cdiv(cols, block_cols),)](
             x, factors, factors if noise is None else noise.contiguous(), y, rows, cols,
             LAST=last, NOISE=noise is not None, ACC=tensors.accumulator(x), BLOCK_ROWS=block_rows,
-            BLOCK_COLS=block_cols, num_warps=config.WARPS,
+            BLOCK_COLS=block_cols, num_warps=config.warps(),
         )  # fmt: skip
     return y
 
@@ -141,7 +141,7 @@ def modulated_conv2d_scale_grad(
             tensors.in_layout_of(grad_y, x), x, scale.contiguous(), grad_x, by_row, by_col,
             samples, rows, cols, LAST=last, NOISE=with_noise, TILES=tiles,
             ACC=tensors.accumulator(x), BLOCK_ROWS=block_rows, BLOCK_COLS=block_cols,
-            num_warps=config.WARPS,
+            num_warps=config.warps(),
         )  # fmt: skip
     reduction.sum_partials(by_col if last else by_row, grad_scale)
     if with_noise:

@@ -37,5 +37,5 @@ def sum_partials(parts: Tensor, out: Tensor) -> None:
     with torch.cuda.device_of(parts):
         sum_partials_kernel[(triton.cdiv(results, block_results),)](
             parts, out, before, results, after,
-            BLOCK_PARTS=block_parts, BLOCK_RESULTS=block_results, num_warps=config.WARPS,
+            BLOCK_PARTS=block_parts, BLOCK_RESULTS=block_results, num_warps=config.warps(),
         )  # fmt: skip

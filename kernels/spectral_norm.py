@@ -21,10 +21,7 @@ from fastgan.kernels import config, reduction, tensors
 def _columns(block, rows, inner, SPLIT: tl.constexpr, BLOCK_COLS: tl.constexpr):
     """Numbers of a block of columns, and where they lie in memory."""
     col = block.to(tl.int64) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)
-    if SPLIT:
-        place = col // inner * (inner * rows) + col % inner
-    else:
-        place = col
+    place = col // inner * (inner * rows) + col % inner if SPLIT else col
     return col, place
 
 
@@ -180,7 +177,7 @@ def _product(w: Tensor, vector: Tensor, m: Matrix, transposed: bool) -> Tensor:
         product_kernel[(groups * blocks,)](
             w, vector, parts, m.rows, m.cols, m.inner, TRANSPOSED=transposed, SPLIT=m.outer > 1,
             TILES=tiles, ACC=tensors.accumulator(w), BLOCK_ROWS=block_rows, BLOCK_COLS=block_cols,
-            num_warps=config.WARPS,
+            num_warps=config.warps(),
         )  # fmt: skip
     reduction.sum_partials(parts, out)
     return out
@@ -193,7 +190,7 @@ def _normalize(x: Tensor, eps: float) -> Tensor:
     with torch.cuda.device_of(x):
         normalize_kernel[(1,)](
             x, sigma, x.numel(), eps, ACC=tensors.accumulator(x), STEP=step,
-            num_warps=config.WARPS,
+            num_warps=config.warps(),
         )  # fmt: skip
     return sigma
 
@@ -221,7 +218,7 @@ def spectral_norm(weight: Tensor, u: Tensor, n_power_iterations: int, eps: float
     with torch.cuda.device_of(w):
         divide_kernel[(triton.cdiv(w.numel(), block),)](
             w, sigma, out, w.numel(), ACC=tensors.accumulator(w), BLOCK=block,
-            num_warps=config.WARPS,
+            num_warps=config.warps(),
         )  # fmt: skip
     u_new = tensors.new(w, m.rows).copy_(u_wide)
     v_new = tensors.new(w, m.cols).copy_(_to_logical(v, w, dim))
@@ -253,12 +250,12 @@ def spectral_norm_grad(grad_normalized: Tensor, grad_sigma: Tensor, weight: Tens
     grid = triton.cdiv(m.rows, block_rows) * triton.cdiv(m.cols, block_cols)
     with torch.cuda.device_of(w):
         dot_kernel[(programs,)](
-            g, w, parts, size, TILES=tiles, ACC=acc, BLOCK=block, num_warps=config.WARPS
+            g, w, parts, size, TILES=tiles, ACC=acc, BLOCK=block, num_warps=config.warps()
         )
         reduction.sum_partials(parts, dot)
         grad_kernel[(grid,)](
             g, grad_sigma.contiguous(), dot, sigma.contiguous(), u.contiguous(),
             _to_memory(v, w, dim).contiguous(), out, m.rows, m.cols, m.inner, SPLIT=m.outer > 1,
-            ACC=acc, BLOCK_ROWS=block_rows, BLOCK_COLS=block_cols, num_warps=config.WARPS,
+            ACC=acc, BLOCK_ROWS=block_rows, BLOCK_COLS=block_cols, num_warps=config.warps(),
         )  # fmt: skip
     return out

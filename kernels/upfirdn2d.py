@@ -44,7 +44,7 @@ def upfirdn2d_kernel(
     stride_n, stride_c, stride_y, stride_x, base_x, base_y, shift_x, shift_y, gain: tl.float64,
     UP_X: tl.constexpr, UP_Y: tl.constexpr, DOWN_X: tl.constexpr, DOWN_Y: tl.constexpr,
     TAPS_X: tl.constexpr, TAPS_Y: tl.constexpr, FLIP: tl.constexpr, LAST: tl.constexpr,
-    UNROLL: tl.constexpr, ACC: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_B: tl.constexpr,
+    ACC: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_B: tl.constexpr,
 ):  # fmt: skip
     """One tile. Planar: rows by columns of a plane. LAST (channels_last): pixels by channels."""
     a = tl.arange(0, BLOCK_A)
@@ -77,22 +77,14 @@ def upfirdn2d_kernel(
     tap_x = 0 if UP_X == 1 else ahead_x * UP_X - t_x
     first_y, first_x = ahead_y - shift_y, ahead_x - shift_x
     acc = tl.zeros((BLOCK_A, BLOCK_B), dtype=ACC)
-    if UNROLL:
-        for j in tl.static_range((TAPS_Y + UP_Y - 1) // UP_Y):
-            iy = first_y + j
-            acc = _filter_row(
-                acc, x_ptr, f_ptr, iy.to(tl.int64) * stride_y,
-                stored & (iy >= 0) & (iy < height), tap_y + j * UP_Y, first_x, tap_x, width,
-                stride_x, UP_X, TAPS_X, TAPS_Y, FLIP,
-            )  # fmt: skip
-    else:
-        for j in range((TAPS_Y + UP_Y - 1) // UP_Y):
-            iy = first_y + j
-            acc = _filter_row(
-                acc, x_ptr, f_ptr, iy.to(tl.int64) * stride_y,
-                stored & (iy >= 0) & (iy < height), tap_y + j * UP_Y, first_x, tap_x, width,
-                stride_x, UP_X, TAPS_X, TAPS_Y, FLIP,
-            )  # fmt: skip
+    # A loop that stays one: unrolled, the loads of all rows would be in registers at once.
+    for j in range((TAPS_Y + UP_Y - 1) // UP_Y):
+        iy = first_y + j
+        acc = _filter_row(
+            acc, x_ptr, f_ptr, iy.to(tl.int64) * stride_y,
+            stored & (iy >= 0) & (iy < height), tap_y + j * UP_Y, first_x, tap_x, width,
+            stride_x, UP_X, TAPS_X, TAPS_Y, FLIP,
+        )  # fmt: skip
     y = (acc * tl.full((), gain, ACC)).to(y_ptr.dtype.element_ty)
     tl.store(y_ptr + place, y, mask=stored)
 
@@ -151,15 +143,14 @@ def _launch(x: Tensor, filter: Tensor, across: Axis, along: Axis, flip_filter: b
     block_b = min(limits[1], config.power_of_two(b))
     block_a = min(limits[0] * limits[1] // block_b, config.power_of_two(a))
     tiles = triton.cdiv(a, block_a) * triton.cdiv(b, block_b)
-    met = triton.cdiv(across.taps, across.up) * triton.cdiv(along.taps, along.up)
     with torch.cuda.device_of(x):
         upfirdn2d_kernel[(tiles * (samples if channels_last else samples * channels),)](
             x, filter, y, channels, x.shape[2], x.shape[3], height, width, *x.stride(),
             across.base, along.base, across.shift, along.shift, gain,
             UP_X=across.up, UP_Y=along.up, DOWN_X=across.down, DOWN_Y=along.down,
             TAPS_X=across.taps, TAPS_Y=along.taps, FLIP=flip_filter, LAST=channels_last,
-            UNROLL=met <= config.UPFIRDN_UNROLLED, ACC=tensors.accumulator(x), BLOCK_A=block_a,
-            BLOCK_B=block_b, num_warps=config.WARPS,
+            ACC=tensors.accumulator(x), BLOCK_A=block_a,
+            BLOCK_B=block_b, num_warps=config.warps(),
         )  # fmt: skip
     return y
 

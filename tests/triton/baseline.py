@@ -23,7 +23,7 @@ def measure() -> dict[str, dict[str, dict[str, int]]]:
 
     return {
         target: {
-            name: asdict(resources(compile_launch(record(case.call)[case.launch], target)))
+            name: asdict(resources(compile_launch(record(case.call, target)[case.launch], target)))
             for name, case in CASES.items()
         }
         for target in TARGETS

@@ -20,6 +20,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction, mangle_type
 
+from fastgan.kernels import config
+
 TARGETS = {
     "sm_80": GPUTarget("cuda", 80, 32),
     "sm_90": GPUTarget("cuda", 90, 32),
@@ -47,8 +49,8 @@ class Resources:
     wide_stores: int
 
 
-def record(call: Callable[[], Any]) -> list[Launch]:
-    """The launches of `call`, none of which runs."""
+def record(call: Callable[[], Any], target: str) -> list[Launch]:
+    """The launches of `call` on a machine with the target's GPU, none of which runs."""
     launches: list[Launch] = []
 
     def run(self: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> None:
@@ -56,12 +58,12 @@ def record(call: Callable[[], Any]) -> list[Launch]:
         bound = inspect.signature(self.fn).bind(*args, **kwargs)
         launches.append(Launch(self, dict(bound.arguments), options))
 
-    original = JITFunction.run
-    JITFunction.run = run
+    original = JITFunction.run, config.WARP_SIZE
+    JITFunction.run, config.WARP_SIZE = run, TARGETS[target].warp_size
     try:
         call()
     finally:
-        JITFunction.run = original
+        JITFunction.run, config.WARP_SIZE = original
     return launches
 
 

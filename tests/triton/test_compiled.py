@@ -29,7 +29,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_kernel_compiles_within_its_resources(name: str, target: str) -> None:
     case = CASES[name]
-    found = resources(compile_launch(record(case.call)[case.launch], target))
+    found = resources(compile_launch(record(case.call, target)[case.launch], target))
     assert found.spills == 0
     assert found.registers <= SLACK * RECORDED[target][name]["registers"]
     assert found.wide_loads > 0 or not case.loads
