@@ -55,9 +55,9 @@ def product_kernel(
 
 @triton.jit
 def normalize_kernel(
-    x_ptr, sigma_ptr, size, eps: tl.float64, ACC: tl.constexpr, STEP: tl.constexpr
+    x_ptr, out_ptr, sigma_ptr, size, eps: tl.float64, ACC: tl.constexpr, STEP: tl.constexpr
 ):
-    """x /= max(|x|, eps) in place, in one program; sigma = |x|^2 / max(|x|, eps)."""
+    """out = x / max(|x|, eps), in one program; sigma = |x|^2 / max(|x|, eps)."""
     total = tl.zeros((STEP,), dtype=ACC)
     for first in range(0, size, STEP):
         i = first + tl.arange(0, STEP)
@@ -71,7 +71,7 @@ def normalize_kernel(
     for first in range(0, size, STEP):
         i = first + tl.arange(0, STEP)
         x = tl.load(x_ptr + i, mask=i < size, other=0.0)
-        tl.store(x_ptr + i, x / divisor, mask=i < size)
+        tl.store(out_ptr + i, x / divisor, mask=i < size)
 
 
 @triton.jit
@@ -183,16 +183,16 @@ def _product(w: Tensor, vector: Tensor, m: Matrix, transposed: bool) -> Tensor:
     return out
 
 
-def _normalize(x: Tensor, eps: float) -> Tensor:
-    """Normalise x in place; the dot product of x with what it becomes."""
-    sigma = tensors.new(x, 1)
+def _normalize(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """(x / max(|x|, eps), the dot product of x with that)."""
+    out, sigma = tensors.new(x, x.numel()), tensors.new(x, 1)
     step = min(config.VECTOR_STEP, config.power_of_two(x.numel()))
     with torch.cuda.device_of(x):
         normalize_kernel[(1,)](
-            x, sigma, x.numel(), eps, ACC=tensors.accumulator(x), STEP=step,
+            x, out, sigma, x.numel(), eps, ACC=tensors.accumulator(x), STEP=step,
             num_warps=config.warps(),
         )  # fmt: skip
-    return sigma
+    return out, sigma
 
 
 def spectral_norm(weight: Tensor, u: Tensor, n_power_iterations: int, eps: float,
@@ -206,14 +206,13 @@ def spectral_norm(weight: Tensor, u: Tensor, n_power_iterations: int, eps: float
         after = u.clone() if n_power_iterations == 0 else torch.zeros_like(u)
         return out, w.new_zeros(()), after, w.new_zeros(_count(w, dim))
     u_wide = u.to(tensors.compute_dtype(w)).contiguous()
-    v = _product(w, u_wide, m, True)
-    sigma = _normalize(v, eps)  # u^T W v is (W^T u) . v: no second pass over W
+    v, sigma = _normalize(
+        _product(w, u_wide, m, True), eps
+    )  # u^T W v is (W^T u) . v: no second pass over W
     for iteration in range(n_power_iterations):
         if iteration > 0:
-            v = _product(w, u_wide, m, True)
-            _normalize(v, eps)
-        u_wide = _product(w, v, m, False)
-        sigma = _normalize(u_wide, eps)  # u^T W v is u . (W v)
+            v, _ = _normalize(_product(w, u_wide, m, True), eps)
+        u_wide, sigma = _normalize(_product(w, v, m, False), eps)  # u^T W v is u . (W v)
     block = min(config.TILE_ELEMENTS, config.power_of_two(w.numel()))
     with torch.cuda.device_of(w):
         divide_kernel[(triton.cdiv(w.numel(), block),)](

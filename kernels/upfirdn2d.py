@@ -19,6 +19,7 @@ from torch import Tensor
 from fastgan.kernels import config, tensors
 
 LARGEST_AXIS = 2**30  # positions on the upsampled axis are 32-bit numbers
+LARGEST_PLANE = 2**31 - 2**20  # so are pixels, up to the end of the last tile
 
 
 @triton.jit
@@ -136,8 +137,8 @@ def _launch(x: Tensor, filter: Tensor, across: Axis, along: Axis, flip_filter: b
     y = tensors.allocate((samples, channels, height, width), strides, dtype, x.device)
     if y.numel() == 0:
         return y
-    if plane >= 2**31 or samples * channels >= 2**31:
-        raise ValueError(f"upfirdn2d: a result of {tuple(y.shape)} has planes of 2^31 pixels")
+    if plane >= LARGEST_PLANE or samples * channels >= 2**31:
+        raise ValueError(f"upfirdn2d: a result of {tuple(y.shape)} has too many pixels or planes")
     a, b = (plane, channels) if channels_last else (height, width)
     limits = config.UPFIRDN_CHANNELS_LAST if channels_last else config.UPFIRDN_PLANAR
     block_b = min(limits[1], config.power_of_two(b))

@@ -3,6 +3,7 @@ more registers than recorded, 128-bit accesses where the layout allows them."""
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def test_kernel_compiles_within_its_resources(name: str, target: str) -> None:
     assert found.registers <= SLACK * RECORDED[target][name]["registers"]
     assert found.wide_loads > 0 or not case.loads
     assert found.wide_stores > 0 or not case.stores
+
+
+def test_the_gate_sees_spills() -> None:
+    launch = record(CASES["bias_act softplus float64"].call, "sm_80")[0]
+    starved = replace(launch, options={**launch.options, "maxnreg": 24})
+    assert resources(compile_launch(starved, "sm_80")).spills > 0
 
 
 def test_the_baseline_names_the_cases() -> None:
