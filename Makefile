@@ -16,11 +16,11 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help venv build test test-all test-asan demo bench lint format clean
+.PHONY: help venv build test test-all test-asan gpu-baseline demo bench lint format clean
 unexport PYTHONPATH
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 venv: $(ENVIRONMENT)  ## create .venv with the pinned requirements and fastgan, editable
 build: $(EXTENSION)  ## compile the C++ kernels, when they changed
@@ -33,6 +33,10 @@ test-all: build  ## run all tests
 
 test-asan: venv  ## run the tests of the C++ kernels under AddressSanitizer and UBSan
 	tools/test_asan.sh $(BIN) $(ARGS)
+
+gpu-baseline: venv  ## compile the Triton and CUDA kernels for GPUs and record their registers
+	$(BIN)/python -m tests.triton.baseline
+	$(BIN)/python -m tests.gpu_gate.baseline
 
 demo: build  ## train a small StyleGAN2 on the shipped images for five minutes, and sample it
 	$(BIN)/fastgan demo $(ARGS)

@@ -19,6 +19,7 @@ from benchmarks.timing import Timing, measure
 from fastgan import use_backend
 from fastgan.data import ArrayDataset, shapes
 from fastgan.dispatch import registry
+from fastgan.dispatch.spec import OpCall
 from fastgan.recipes import stylegan2
 from fastgan.training.state import start_state
 from fastgan.training.step import Step
@@ -51,7 +52,8 @@ def run(options: Options, peaks: Peaks) -> list[Row]:
 
 
 def _backends() -> list[str]:
-    return [name for name in registry.BACKENDS if not registry.backend(name).why_unavailable()]
+    call = OpCall("bias_act", "cpu", torch.float32)
+    return [name for name in registry.BACKENDS if registry.why_not(name, call) is None]
 
 
 def _step(

@@ -1,5 +1,5 @@
-"""Seeds and the backend fixtures. A backend that is missing here skips its tests, and fails them
-where FASTGAN_REQUIRE names it, as continuous integration does."""
+"""Seeds and the backend fixtures. A backend that does not serve CPU tensors here skips its tests,
+and fails them where FASTGAN_REQUIRE names it, as continuous integration does."""
 
 import os
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fastgan.dispatch import registry
+from fastgan.dispatch.spec import OpCall
 
 REQUIRED = set(filter(None, os.environ.get("FASTGAN_REQUIRE", "").split(",")))
 KERNEL_BACKENDS = [name for name in registry.BACKENDS if name != "reference"]
@@ -19,7 +20,7 @@ def _seed() -> None:
 
 
 def _available(name: str) -> str:
-    reason = registry.backend(name).why_unavailable()
+    reason = registry.why_not(name, OpCall("bias_act", "cpu", torch.float32))
     if reason is not None:
         if name in REQUIRED:
             pytest.fail(f"FASTGAN_REQUIRE names {name}, but: {reason}")

@@ -44,9 +44,15 @@ PYTHON_ROOMS = (
     "tests/ops/test_{op}.py",
     "tests/reference/test_{op}.py",
 )
-KERNEL_ROOMS = ("csrc/cpu/{op}.cpp", "csrc/cpu/{op}_kernel.h", "benchmarks/bench_{op}.py")
+KERNEL_ROOMS = (
+    "csrc/cpu/{op}.cpp",
+    "csrc/cpu/{op}_kernel.h",
+    "kernels/{op}.py",
+    "benchmarks/bench_{op}.py",
+    "tests/triton/interpreted/test_{op}.py",
+)
 
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 300, 40
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_KERNEL_LINES = 300, 40, 80
 LONGER_FILES: dict[str, str] = {}  # path: why it may be
 LONGER_FUNCTIONS: dict[str, str] = {}  # "path:function": why it may be
 
@@ -169,6 +175,16 @@ def test_every_op_is_in_every_room(room):
     assert not missing, missing
 
 
+def test_only_kernels_and_nothing_else_imports_triton():
+    wrong = [
+        f"{name}: {target}"
+        for name, path, tree in modules()
+        for target in imports(tree, name, path.name == "__init__.py")
+        if target.split(".")[0] == "triton" and name.split(".")[0] != "kernels"
+    ]
+    assert not wrong, wrong
+
+
 def test_kernel_headers_do_not_include_torch():
     wrong = [
         path.name
@@ -198,9 +214,14 @@ def test_functions_fit_on_a_screen():
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = code_lines(node)
-                if lines > MAX_FUNCTION_LINES:
+                if lines > (MAX_KERNEL_LINES if is_kernel(node) else MAX_FUNCTION_LINES):
                     long[f"{path.relative_to(ROOT)}:{node.name}"] = lines
     assert set(long) == set(LONGER_FUNCTIONS), f"split these, or take them off the list: {long}"
+
+
+def is_kernel(node):
+    """Whether a function is compiled by Triton."""
+    return any(ast.unparse(decorator) == "triton.jit" for decorator in node.decorator_list)
 
 
 def code_lines(node):

@@ -132,6 +132,7 @@ def test_wheel_contains_every_room(tree, wheel):
     }
     sources = [*tree.glob("fastgan/**/*.py"), *tree.glob("fastgan/assets/*.*")]
     wanted |= {path.relative_to(tree).as_posix() for path in sources}
+    wanted |= {f"fastgan/kernels/{path.name}" for path in tree.glob("kernels/*.py")}
     assert not wanted - names
     assert "fastgan/assets/critters64.zip" in names
     assert not [name for name in names if name.startswith(("tests", "benchmarks", "csrc"))]

@@ -59,7 +59,7 @@ def use_backend(request: str) -> Iterator[None]:
     """Ask for a backend inside a `with` block, in this thread.
 
     Args:
-        request: a backend name ("reference", "cpp", "auto"), or choices per op such as
+        request: a backend name ("reference", "cpp", "triton", "auto"), or choices per op such as
             "bias_act=cpp,upfirdn2d=reference".
 
     Raises:

@@ -1,8 +1,8 @@
 """modulated_conv2d: convolution whose weight is scaled by a style, sample by sample.
 
 Computed as scale the input, convolve with the constant weight, scale the output and add noise.
-The two scalings are kernels (csrc/cpu/modulated_conv2d.cpp); the convolution is
-`conv2d_resample`. The mathematics is in `fastgan.reference.modulated_conv2d`.
+The two scalings are kernels (csrc/cpu/modulated_conv2d.cpp, kernels/modulated_conv2d.py); the
+convolution is `conv2d_resample`. The mathematics is in `fastgan.reference.modulated_conv2d`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def modulated_conv2d(
         resample_filter: float32 taps from `setup_filter`.
         demodulate: normalise to unit variance for unit-variance input.
         flip_weight: True correlates, False convolves.
-        backend: "reference" or "cpp"; None lets dispatch choose.
+        backend: "reference", "cpp" or "triton"; None lets dispatch choose.
 
     Returns:
         [N, C_out, out_h, out_w], dtype of x. In half precision with demodulation the weight is

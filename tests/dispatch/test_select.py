@@ -1,15 +1,19 @@
 """Which backend serves a call, and what the refusals say."""
 
+import inspect
 import logging
 import sys
 import threading
+from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 import torch
 
 from fastgan import BackendUnavailableError, ConfigError, ops, use_backend
 from fastgan.dispatch import registry, select
-from fastgan.dispatch.select import parse_request
+from fastgan.dispatch.select import _automatic, parse_request
+from fastgan.dispatch.spec import OpCall
 
 X = torch.zeros(1, 1)
 
@@ -71,7 +75,79 @@ def test_explicit_backend_that_cannot_run_raises_with_every_reason() -> None:
     message = str(caught.value)
     assert "backend 'cpp' cannot run torch.float32 on meta" in message
     assert "cpp: serves CPU tensors, not meta" in message
+    assert "triton: " in message
     assert "reference: available" in message
+
+
+@pytest.fixture
+def triton_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The adapter of Triton on a machine with Triton, a GPU and a compiler, not interpreted."""
+    from fastgan.backends import triton
+
+    monkeypatch.setattr(sys.modules["fastgan.dispatch.select"], "_resolved", {})
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    monkeypatch.setattr(triton, "find_spec", lambda name: name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(triton.shutil, "which", lambda name: f"/usr/bin/{name}")
+    triton.why_unavailable.cache_clear()
+    yield triton
+    triton.why_unavailable.cache_clear()
+
+
+def test_triton_serves_cuda_tensors_and_no_others(triton_backend: ModuleType) -> None:
+    assert triton_backend.why_unavailable() is None
+    for op in registry.OPS:
+        call = OpCall(op, "cuda", torch.float16)
+        assert registry.why_not("triton", call) is None
+        assert _automatic(call) == "triton"
+        why = registry.why_not("triton", OpCall(op, "cpu", torch.float16))
+        assert why == "serves CUDA tensors, not cpu"
+    wrong = OpCall("bias_act", "cuda", torch.float8_e5m2)
+    assert "not torch.float8_e5m2" in str(registry.why_not("triton", wrong))
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value", "reason"),
+    [
+        ("adapter", "find_spec", lambda name: None, "triton is not installed"),
+        ("cuda", "is_available", lambda: False, "no CUDA device"),
+        ("shutil", "which", lambda name: None, "no C compiler found"),
+    ],
+)
+def test_triton_says_what_it_misses(
+    owner: str, name: str, value: object, reason: str, triton_backend: ModuleType,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    place = {"adapter": triton_backend, "cuda": torch.cuda, "shutil": triton_backend.shutil}[owner]
+    monkeypatch.setattr(place, name, value)
+    triton_backend.why_unavailable.cache_clear()
+    assert str(triton_backend.why_unavailable()).startswith(reason)
+    assert _automatic(OpCall("bias_act", "cuda", torch.float32)) == "reference"
+
+
+def test_interpreted_triton_serves_cpu_tensors_only_by_name(
+    triton_backend: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    triton_backend.why_unavailable.cache_clear()
+    assert select("bias_act", X, "triton") == "triton"
+    assert select("bias_act", X) == "cpp"
+    assert _automatic(OpCall("bias_act", "cuda", torch.float32)) == "reference"
+
+
+def test_triton_has_every_launcher_that_cpp_has(triton_backend: ModuleType) -> None:
+    kernels = {
+        name: operator
+        for name in dir(torch.ops.fastgan_cpp)
+        if name.startswith(("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm"))
+        and (operator := getattr(torch.ops.fastgan_cpp, name)) is not None
+    }
+    assert set(kernels) <= set(triton_backend.LAUNCHERS)
+    for name, operator in kernels.items():
+        launcher = inspect.signature(triton_backend.launcher(name))
+        schema = operator.default._schema
+        assert list(launcher.parameters) == [argument.name for argument in schema.arguments]
 
 
 def test_missing_extension_falls_back_once_and_says_so(

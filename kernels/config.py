@@ -1,0 +1,38 @@
+"""Every block size of the Triton kernels, in one place. Sizes depend on shapes alone, so that a
+call gives the same bits each time. Launchers read this module at each call."""
+
+from __future__ import annotations
+
+import torch
+
+# Tiles of the elementwise kernels: at most this many elements, and columns.
+TILE_ELEMENTS = 2048
+TILE_COLUMNS = 1024
+# Tiles that one program sums one after another, so that partial sums are a small part of traffic.
+SUM_TILES = 16
+# Tiles of the kernel that adds up partial sums: (partial sums, results).
+REDUCE_TILE = (32, 64)
+# Tiles of upfirdn2d: planar (rows, columns), channels_last (pixels, channels).
+UPFIRDN_PLANAR = (8, 128)
+UPFIRDN_CHANNELS_LAST = (16, 64)
+# Elements of a step of the one program that normalises a vector.
+VECTOR_STEP = 2048
+# Threads of a program, in warps of the GPU that this torch is built for.
+THREADS = 128
+WARP_SIZE = 64 if torch.version.hip else 32
+
+
+def warps() -> int:
+    """Warps of a program."""
+    return THREADS // WARP_SIZE
+
+
+def power_of_two(size: int) -> int:
+    """The smallest power of two that is at least `size`, and at least 1."""
+    return 1 << max(size - 1, 0).bit_length()
+
+
+def tile(rows: int, columns: int) -> tuple[int, int]:
+    """(rows, columns) of a tile for a matrix of that size: powers of two within the limits."""
+    block_columns = min(power_of_two(columns), TILE_COLUMNS)
+    return min(power_of_two(rows), max(TILE_ELEMENTS // block_columns, 1)), block_columns
