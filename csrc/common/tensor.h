@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "common/dtype.h"
-#include "common/huge_pages.h"
 
 namespace fastgan {
 
@@ -48,13 +47,6 @@ const T* data(const Tensor& tensor) {
 template <typename T>
 T* mutable_data(const Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
-}
-
-// An uninitialised result in the shape, dtype and memory order of `x`.
-inline Tensor result_like(const Tensor& x) {
-  Tensor result = torch::stable::empty_like(x);
-  advise_huge_pages(result.mutable_data_ptr(), result.numel() * result.element_size());
-  return result;
 }
 
 // True when the elements fill one block of memory, each exactly once, in any order of dimensions.

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "common/tensor.h"
+#include "cpu/result_pool.h"
 #include "cpu/stream.h"
 
 namespace fastgan::cpu {

@@ -3,6 +3,7 @@
 #include "cpu/modulated_conv2d_kernel.h"
 
 #include "common/tensor.h"
+#include "cpu/result_pool.h"
 
 namespace fastgan::cpu {
 namespace {

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "common/tensor.h"
+#include "cpu/result_pool.h"
 #include "cpu/spectral_norm_kernel.h"
 #include "cpu/spectral_norm_tiling.h"
 

@@ -1,13 +1,14 @@
 // Launcher of upfirdn2d on CPU: checks, layouts, threads, registration.
-#include "common/huge_pages.h"
+#include <array>
+
 #include "common/tensor.h"
+#include "cpu/result_pool.h"
 #include "cpu/upfirdn2d_blocks.h"
 #include "cpu/upfirdn2d_plan.h"
 
 namespace fastgan::cpu {
 namespace {
 
-using torch::headeronly::MemoryFormat;
 using upfirdn2d::AxisCall;
 using upfirdn2d::Blocks;
 using upfirdn2d::Params;
@@ -36,12 +37,14 @@ Taps read_taps(const Tensor& filter, bool flip_filter, double tolerance) {
 }
 
 Tensor empty_image(const Tensor& x, int64_t height, int64_t width, bool channels_last) {
-  const int64_t size[] = {x.size(0), x.size(1), height, width};
-  Tensor y =
-      torch::stable::empty({size, 4}, x.scalar_type(), std::nullopt, x.device(), std::nullopt,
-                           channels_last ? MemoryFormat::ChannelsLast : MemoryFormat::Contiguous);
-  advise_huge_pages(y.mutable_data_ptr(), y.numel() * y.element_size());
-  return y;
+  const std::vector<int64_t> sizes{x.size(0), x.size(1), height, width};
+  std::vector<int64_t> strides(4, 1);
+  int64_t step = 1;
+  for (const int d : channels_last ? std::array{1, 3, 2, 0} : std::array{3, 2, 1, 0}) {
+    strides[d] = step;
+    step *= std::max<int64_t>(sizes[d], 1);  // as torch has it for empty tensors
+  }
+  return empty_result(sizes, strides, x.scalar_type());
 }
 
 template <typename T>
@@ -54,6 +57,8 @@ void launch(const Tensor& x, const Tensor& y, const AxisCall& across, const Axis
   p.x_image = x.stride(0);
   p.x_plane = x.stride(1);
   p.x_row = x.stride(2);
+  p.streams = std::is_same_v<T, A> && p.inner == 1 && p.x.period > 1 && p.x.out % p.x.period == 0 &&
+              y.numel() * static_cast<int64_t>(sizeof(T)) > kStreamBytes;
 
   const T* from = data<T>(x);
   T* to = mutable_data<T>(y);
@@ -62,7 +67,7 @@ void launch(const Tensor& x, const Tensor& y, const AxisCall& across, const Axis
   const int64_t grain = std::max<int64_t>(kGrain / (row * p.block), 1);
   torch::stable::parallel_for(
       0, x.size(0) * p.planes * blocks, grain, [&](int64_t begin, int64_t end) {
-        const WorkspaceOwner<T> workspace(plan);
+        const WorkspaceOwner<T> workspace(plan, p);
         const Blocks<T> compute(p, workspace.view());
         for (int64_t unit = begin; unit < end; ++unit) {
           const int64_t plane = unit / blocks, top = unit % blocks * p.block;
@@ -70,6 +75,7 @@ void launch(const Tensor& x, const Tensor& y, const AxisCall& across, const Axis
           compute.compute(image, to + (plane * p.y.out + top) * row, top,
                           std::min(p.block, p.y.out - top));
         }
+        if (p.streams) finish_streaming();
       });
 }
 

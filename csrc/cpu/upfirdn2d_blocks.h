@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "cpu/stream.h"
 #include "cpu/upfirdn2d_kernel.h"
 
 namespace fastgan::cpu::upfirdn2d {
@@ -210,7 +211,11 @@ class Blocks {
   void finish(T* out, int64_t rows) const {
     const int64_t pitch = p_.block * phase_size();
     const A* from = w_.outputs;
-    if (merges() && p_.x.out % p_.x.period == 0) {
+    if (p_.streams) {
+      cpu::run<MergePhases<A, A>>(from, pitch, p_.x.period, w_.merged, rows * p_.x.out);
+      cpu::run<StreamCopy<A>>(static_cast<const A*>(w_.merged), reinterpret_cast<A*>(out),
+                              rows * p_.x.out);
+    } else if (merges() && p_.x.out % p_.x.period == 0) {
       cpu::run<MergePhases<A, T>>(from, pitch, p_.x.period, out, rows * p_.x.out);
     } else if (merges()) {
       for (int64_t r = 0; r < rows; ++r) {

@@ -39,6 +39,7 @@ struct Params {
   int64_t line;                     // elements of one padded line
   int64_t stream;  // elements of each of the x.step streams of a line; 0: lines stay whole
   bool separable;
+  bool streams;          // whether merged rows go around the caches
   bool halves;           // separable, rows of pixels, and every second one of 4 taps is kept
   const A* rows;         // separable: weights of the vertical pass, phase after phase
   const A* columns;      // of the horizontal pass; not separable: of both, see Plan
@@ -51,6 +52,7 @@ struct Workspace {
   A* lines;           // [block_lines] padded lines; their padding is zero and stays so
   A* streams;         // the lines split by column modulo x.step
   A* inputs;          // [block rows of input] converted from a half type
+  A* merged;          // [block] output rows on their way around the caches
   A* outputs;         // [block] output rows, phase after phase or not converted yet
   const A** sources;  // [largest number of taps of an output]
 };

@@ -232,18 +232,19 @@ class WorkspaceOwner {
  public:
   using A = acc_t<T>;
 
-  explicit WorkspaceOwner(const Plan<A>& plan) : sources_(plan.most_sources()) {
-    const Params<A> p = plan.params();
+  WorkspaceOwner(const Plan<A>& plan, const Params<A>& p) : sources_(plan.most_sources()) {
     const bool half = !std::is_same_v<T, A>, merges = p.inner == 1 && p.x.period > 1;
     const int64_t width = (p.x.end - p.x.begin) * p.inner;
     const int64_t lines = p.block_lines * p.line;
     const int64_t inputs = half && p.separable ? plan.input_rows(p.block) * width : 0;
     const int64_t outputs = half || merges ? p.block * (p.x.out + p.x.period) * p.inner : 0;
-    memory_.resize(lines * (p.stream > 0 ? 2 : 1) + inputs + outputs);
+    const int64_t merged = p.streams ? p.block * p.x.out : 0;
+    memory_.resize(lines * (p.stream > 0 ? 2 : 1) + inputs + outputs + merged);
     view_.lines = memory_.data();
     view_.streams = view_.lines + lines;
     view_.inputs = view_.streams + (p.stream > 0 ? lines : 0);
     view_.outputs = view_.inputs + inputs;
+    view_.merged = view_.outputs + outputs;
     view_.sources = sources_.data();
   }
   WorkspaceOwner(const WorkspaceOwner&) = delete;

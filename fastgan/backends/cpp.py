@@ -45,3 +45,14 @@ def launcher(name: str) -> Callable[..., Any]:
     """The operator `torch.ops.fastgan_cpp.<name>`."""
     operator: Callable[..., Any] = getattr(torch.ops.fastgan_cpp, name).default
     return operator
+
+
+def release_memory() -> int:
+    """Return to the system what the kernels keep of freed results; the number of bytes.
+
+    Results of 1 MiB and more reuse the memory of earlier ones, of which at most an eighth of the
+    machine's memory is kept.
+    """
+    if why_unavailable() is not None:
+        return 0
+    return int(torch.ops.fastgan_cpp.release_memory())
