@@ -1,5 +1,6 @@
-"""Seeds and the backend fixtures. A backend that does not serve CPU tensors here skips its tests,
-and fails them where FASTGAN_REQUIRE names it, as continuous integration does."""
+"""Seeds and the fixtures of the backends for CPU tensors. One that is missing here skips its tests,
+and fails them where FASTGAN_REQUIRE names it, as continuous integration does. Those for GPUs have
+tests of their own (tests/triton, tests/emulation)."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from fastgan.dispatch import registry
 from fastgan.dispatch.spec import OpCall
 
 REQUIRED = set(filter(None, os.environ.get("FASTGAN_REQUIRE", "").split(",")))
-KERNEL_BACKENDS = [name for name in registry.BACKENDS if name != "reference"]
+CPU_BACKENDS = [name for name in registry.BACKENDS if name in registry.AUTO_ORDER["cpu"]]
+KERNEL_BACKENDS = [name for name in CPU_BACKENDS if name != "reference"]
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +30,15 @@ def _available(name: str) -> str:
     return name
 
 
-@pytest.fixture(params=list(registry.BACKENDS))
+@pytest.fixture(params=CPU_BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
-    """Every backend, the reference included."""
+    """Every backend for the CPU, the reference included."""
     return _available(request.param)
 
 
 @pytest.fixture(params=KERNEL_BACKENDS)
 def kernel_backend(request: pytest.FixtureRequest) -> str:
-    """Every backend that has kernels of its own."""
+    """Every backend for the CPU that has kernels of its own."""
     return _available(request.param)
 
 

@@ -20,7 +20,7 @@ class Buffer {
   Buffer(int64_t size, bool shifted, float value) : size_(size) {
     block_ = static_cast<T*>(std::malloc(sizeof(T) * (size + shifted)));
     data_ = block_ + shifted;
-    for (int64_t i = 0; i < size; ++i) store(data_ + i, value * static_cast<float>(i % 13 - 6));
+    for (int64_t i = 0; i < size; ++i) data_[i] = store<T>(value * static_cast<float>(i % 13 - 6));
   }
   ~Buffer() { std::free(block_); }
   Buffer(const Buffer&) = delete;
