@@ -14,7 +14,6 @@
 namespace fastgan::cpu {
 
 // Results of this size leave the second-level caches of two cores before anyone reads them.
-// Measured on 8x64x64x64 (8 MiB), two threads: bias_act 0.46 to 0.39 ms, its gradient 0.67 to 0.53.
 constexpr int64_t kStreamBytes = int64_t{4} << 20;
 
 // to[i] = from[i]. `from` should lie in the first-level cache.

@@ -14,7 +14,6 @@ from tests.emulation import build
 from tests.tolerances import DTYPES, assert_close_to_exact
 
 EPS = 1e-12
-ORDERS = ("fwd", "rev")
 GUARD = 16  # elements before and after each result that no kernel may write
 
 # (shape, dim): several panels, chunks and row blocks; ragged; aligned; convolutions; transposed
@@ -51,12 +50,6 @@ class GradLayer(ctypes.Structure):
 @functools.cache
 def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(build.library("capi_spectral_norm.cpp")))
-
-
-@pytest.fixture(params=ORDERS)
-def order(request, monkeypatch):
-    """In which order the threads of a block run."""
-    monkeypatch.setenv("CUDA_SHIM_ORDER", request.param)
 
 
 class Room:
@@ -175,7 +168,7 @@ def check(results, weights, us, dims, iterations):
 
 @pytest.mark.parametrize("iterations", [0, 1, 3])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_group_matches_the_specification(order, dtype, iterations):
+def test_group_matches_the_specification(thread_order, dtype, iterations):
     weights, us, dims = inputs(dtype)
     results, launches = forward(weights, us, dims, iterations)
     check(results, weights, us, dims, iterations)
@@ -250,7 +243,7 @@ def formula(grad, grad_sigma, weight, sigma, u, v, dim):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_gradient_matches_its_formula(order, dtype):
+def test_gradient_matches_its_formula(thread_order, dtype):
     weights, us, dims = inputs(dtype)
     grads, _, _ = inputs(dtype, seed=6)
     rounded = [specification(w, u, dim, 1) for w, u, dim in zip(weights, us, dims, strict=True)]

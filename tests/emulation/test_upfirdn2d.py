@@ -14,7 +14,6 @@ from tests.emulation import build
 from tests.tolerances import DTYPES, assert_close_to_exact
 
 GENERAL, TWO_PASSES, TILED, SEPARABLE = range(4)
-ORDERS = ("fwd", "rev")
 GUARD = 64  # elements before and after the result that no kernel may write
 
 # (up, down) that have tiled kernels, and padding that shifts their phases.
@@ -42,12 +41,6 @@ class Call(ctypes.Structure):
 @functools.cache
 def _library() -> ctypes.CDLL:
     return ctypes.CDLL(str(build.library("capi_upfirdn2d.cpp")))
-
-
-@pytest.fixture(params=ORDERS)
-def order(request, monkeypatch):
-    """In which order the threads of a block run."""
-    monkeypatch.setenv("CUDA_SHIM_ORDER", request.param)
 
 
 def images(*shape: int, dtype: torch.dtype = torch.float32, channels_last: bool = False) -> Tensor:
@@ -135,7 +128,7 @@ def test_every_filter_and_resampling(filter, resampling):
 @pytest.mark.parametrize(("up", "down"), FACTORS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [4, 8])
-def test_tiles(order, dtype, up, down, channels_last, size):
+def test_tiles(thread_order, dtype, up, down, channels_last, size):
     x = images(1, 17, 11, 13, dtype=dtype, channels_last=channels_last)
     taps = asymmetric(size, size - 1)
     settings = {"up": up, "down": down, "padding": (5, 2, 3, 6), "gain": 0.7}
@@ -145,7 +138,7 @@ def test_tiles(order, dtype, up, down, channels_last, size):
 
 @pytest.mark.parametrize(("up", "down"), FACTORS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_separable_filters(order, dtype, up, down):
+def test_separable_filters(thread_order, dtype, up, down):
     x = images(1, 2, 19, 35, dtype=dtype)
     taps = setup_filter([float(k * k) + 1 for k in range(11)])
     settings = {"up": up, "down": down, "padding": (9, 4, 3, 10), "gain": 1.4}
@@ -191,7 +184,7 @@ def test_widths_around_a_tile(dtype, width):
 
 @pytest.mark.parametrize("kernel", [GENERAL, None])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_one_pixel(order, dtype, kernel):
+def test_one_pixel(thread_order, dtype, kernel):
     x = images(1, 1, 1, 1, dtype=dtype)
     for up, down in FACTORS:
         check(x, asymmetric(4, 4), kernel, up=up, down=down, padding=(3, 3, 3, 3))
@@ -211,7 +204,7 @@ def test_strided_input(taps):
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_planes_beyond_the_grid_are_looped_over(order, channels_last):
+def test_planes_beyond_the_grid_are_looped_over(thread_order, channels_last):
     x = images(7, 18, 3, 3, channels_last=channels_last)
     check(x, asymmetric(4, 4), grid_y=3, padding=(2, 1, 2, 1))
     if not channels_last:
