@@ -69,8 +69,9 @@ class Worker {
     const int64_t end = begin + std::min(p_.row - first, p_.unit_size);
     const A value = bias_ == nullptr ? A(0) : load(bias_[row % p_.channels]);
     A unused;
-    const int64_t size = kConvert || stream_ ? kPiece : end - begin;
+    const int64_t size = stream_ ? kStreamPiece : kConvert ? kPiece : end - begin;
     for (int64_t i = begin; i < end; i += size) {
+      if (stream_) prefetch(i + size);
       piece(i, std::min(size, end - i), &value, sums_ == nullptr ? &unused : sums_ + unit);
     }
   }
@@ -99,6 +100,18 @@ class Worker {
 
  private:
   static constexpr int64_t kPiece = 1024;  // four float buffers fit the first-level cache
+  // Around the caches: short pieces, so that the next one is on its way while this one is computed.
+  static constexpr int64_t kStreamPiece = 256;
+
+  // Asks for the inputs at `offset`, to be read once: they pass by the second-level cache.
+  void prefetch(int64_t offset) const {
+    for (const T* from : {source_, g_, h_}) {
+      if (from == nullptr) continue;
+      for (int64_t i = 0; i < kStreamPiece; i += 64 / int64_t{sizeof(T)}) {
+        __builtin_prefetch(from + offset + i, 0, 0);
+      }
+    }
+  }
 
   void piece(int64_t offset, int64_t size, const A* bias, A* sums) {
     const A* source = read(source_, offset, size, source_piece_);
@@ -112,7 +125,7 @@ class Worker {
 
   static auto pick_store(bool stream) -> void (*)(const A*, T*, int64_t) {
     if constexpr (!kConvert) {
-      if (stream) return variant<StreamCopy<T>, const T*, T*, int64_t>();
+      if (stream) return stream_copy_variant<T>();
     }
     return variant<StoreLoop<T>, const A*, T*, int64_t>();
   }

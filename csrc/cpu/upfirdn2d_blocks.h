@@ -213,8 +213,7 @@ class Blocks {
     const A* from = w_.outputs;
     if (p_.streams) {
       cpu::run<MergePhases<A, A>>(from, pitch, p_.x.period, w_.merged, rows * p_.x.out);
-      cpu::run<StreamCopy<A>>(static_cast<const A*>(w_.merged), reinterpret_cast<A*>(out),
-                              rows * p_.x.out);
+      stream_copy_variant<A>()(w_.merged, reinterpret_cast<A*>(out), rows * p_.x.out);
     } else if (merges() && p_.x.out % p_.x.period == 0) {
       cpu::run<MergePhases<A, T>>(from, pitch, p_.x.period, out, rows * p_.x.out);
     } else if (merges()) {

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 import torch
 
@@ -30,6 +31,13 @@ class _Requests(threading.local):
 
 
 _requests = _Requests()
+
+# What os.environ looks into: its own get raises and catches an exception where a variable is not
+# set, which every call of an op would wait for.
+_ENVIRONMENT: Any = getattr(os.environ, "_data", os.environ)
+_KEY: Any = (
+    "FASTGAN_BACKEND" if _ENVIRONMENT is os.environ else os.environ.encodekey("FASTGAN_BACKEND")
+)
 
 
 @cache
@@ -80,10 +88,9 @@ def requested_backend(op: str) -> str | None:
         name = choices.get(op) or choices.get("*")
         if name is not None:
             return None if name == "auto" else name
-    text = os.environ.get("FASTGAN_BACKEND", "")
-    if not text:
+    if _KEY not in _ENVIRONMENT:
         return None
-    choices = parse_request(text, "FASTGAN_BACKEND")
+    choices = parse_request(os.environ["FASTGAN_BACKEND"], "FASTGAN_BACKEND")
     name = choices.get(op) or choices.get("*")
     return None if name == "auto" else name
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating, check_same
-from fastgan.ops._register import register
+from fastgan.ops._register import register, registered
 from fastgan.reference.bias_act import ACTIVATIONS
 
 
@@ -66,7 +66,7 @@ def bias_act(
     if chosen == "reference":
         return reference.bias_act(x, bias, dim=dim, act=act, alpha=alpha, gain=gain, clamp=clamp)
     limit = -1.0 if clamp is None else float(clamp)
-    result: Tensor = torch.ops.fastgan.bias_act(x, bias, dim, act, alpha, gain, limit, chosen)
+    result: Tensor = registered.bias_act(x, bias, dim, act, alpha, gain, limit, chosen)
     return result
 
 
@@ -115,7 +115,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
     reference_value, bias = ctx.saved_tensors
-    grad_x, grad_bias = torch.ops.fastgan.bias_act_grad(
+    grad_x, grad_bias = registered.bias_act_grad(
         grad_y, reference_value, bias, *ctx.arguments, ctx.from_output,
         ctx.has_bias and ctx.needs_input_grad[1], ctx.backend,
     )  # fmt: skip
@@ -166,11 +166,11 @@ def _grad_backward(ctx: Any, grad_grad_x: Tensor, grad_grad_bias: Tensor) -> tup
     to_grad_y, to_ref, to_bias = None, None, None
     if ctx.needs_input_grad[0]:
         # Linear in grad_y, so the op is its own adjoint.
-        to_grad_y, _ = torch.ops.fastgan.bias_act_grad(
+        to_grad_y, _ = registered.bias_act_grad(
             total, ref, bias, *ctx.arguments, ctx.from_output, False, ctx.backend
         )
     if not ctx.from_output and (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
-        to_ref = torch.ops.fastgan.bias_act_grad2(
+        to_ref = registered.bias_act_grad2(
             total, grad_y, ref, bias, *ctx.arguments, ctx.backend
         )
         if bias is not None and ctx.needs_input_grad[2]:

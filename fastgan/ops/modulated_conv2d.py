@@ -16,7 +16,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating, check_rank, padding4
-from fastgan.ops._register import register
+from fastgan.ops._register import register, registered
 from fastgan.ops.conv2d_resample import conv2d_resample
 from fastgan.reference.modulated_conv2d import demodulation, normalize_half
 
@@ -101,7 +101,7 @@ def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up:
     if half and demodulate:
         weight, styles = normalize_half(weight, styles)
     y = conv2d_resample(
-        torch.ops.fastgan.modulated_conv2d_scale(x, styles, None, backend),
+        registered.modulated_conv2d_scale(x, styles, None, backend),
         weight.to(x.dtype),
         resample_filter,
         up=up,
@@ -114,7 +114,7 @@ def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up:
     # The kernel adds one plane of noise per sample; any other broadcast is torch's to add.
     fused = noise.to(dtype).expand(plane) if noise is not None and _is_plane(noise, y) else None
     if demodulate:
-        y = torch.ops.fastgan.modulated_conv2d_scale(
+        y = registered.modulated_conv2d_scale(
             y, demodulation(weight, styles), fused, backend
         )
         if noise is None or fused is not None:
@@ -155,7 +155,7 @@ def _scale_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> N
 def _scale_backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
     x, scale = ctx.saved_tensors
     with_noise = ctx.with_noise and ctx.needs_input_grad[2]
-    grad_x, grad_scale, grad_noise = torch.ops.fastgan.modulated_conv2d_scale_grad(
+    grad_x, grad_scale, grad_noise = registered.modulated_conv2d_scale_grad(
         grad_y, x, scale, with_noise, ctx.backend
     )
     return grad_x, grad_scale, grad_noise if with_noise else None, None
@@ -201,7 +201,7 @@ def _scale_grad_backward(
 ) -> tuple[Any, ...]:
     """The op is bilinear, so its gradients are the same two kernels again."""
     grad_y, x, scale = ctx.saved_tensors
-    apply = torch.ops.fastgan.modulated_conv2d_scale
+    apply = registered.modulated_conv2d_scale
     on_grad_y = None if to_grad_x is None else apply(to_grad_x, scale, None, ctx.backend)
     on_x, on_scale = None, None
     if to_grad_scale is not None:
@@ -211,13 +211,13 @@ def _scale_grad_backward(
         spread = to_grad_noise.to(grad_y.dtype).expand_as(grad_y)
         on_grad_y = spread if on_grad_y is None else on_grad_y + spread
     if to_grad_x is not None and to_grad_scale is not None:
-        on_x, on_scale, _ = torch.ops.fastgan.modulated_conv2d_scale_grad(
+        on_x, on_scale, _ = registered.modulated_conv2d_scale_grad(
             grad_y, to_grad_x, to_grad_scale, False, ctx.backend
         )
     elif to_grad_scale is not None:
         on_x = apply(grad_y, to_grad_scale, None, ctx.backend)
     elif to_grad_x is not None and ctx.needs_input_grad[2]:
-        _, on_scale, _ = torch.ops.fastgan.modulated_conv2d_scale_grad(
+        _, on_scale, _ = registered.modulated_conv2d_scale_grad(
             grad_y, to_grad_x, scale, False, ctx.backend
         )
     return on_grad_y, on_x, on_scale, None, None

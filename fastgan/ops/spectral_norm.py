@@ -15,7 +15,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating
-from fastgan.ops._register import register
+from fastgan.ops._register import register, registered
 
 
 def spectral_norm(
@@ -61,7 +61,7 @@ def spectral_norm(
         return reference.spectral_norm(
             weight, u, n_power_iterations=n_power_iterations, eps=eps, dim=dim
         )
-    normalized, sigma, u_new, _ = torch.ops.fastgan.spectral_norm(
+    normalized, sigma, u_new, _ = registered.spectral_norm(
         weight, u, n_power_iterations, float(eps), dim, chosen
     )
     return normalized, sigma, u_new
@@ -122,7 +122,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 def _backward(ctx: Any, grad_normalized: Tensor, grad_sigma: Tensor, *_: Any) -> tuple[Any, ...]:
     if not ctx.needs_input_grad[0]:
         return (None,) * 6
-    grad_weight = torch.ops.fastgan.spectral_norm_grad(
+    grad_weight = registered.spectral_norm_grad(
         grad_normalized, grad_sigma, *ctx.saved_tensors, ctx.dim, ctx.backend
     )
     return grad_weight, *[None] * 5

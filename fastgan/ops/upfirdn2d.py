@@ -15,7 +15,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating, check_rank, padding4, pair
-from fastgan.ops._register import register
+from fastgan.ops._register import register, registered
 
 
 def setup_filter(
@@ -114,7 +114,7 @@ def upfirdn2d(
             x, taps, up=up, down=down, padding=cut, flip_filter=flip_filter, gain=float(gain)
         )
         return y.contiguous(memory_format=_memory_format(x))
-    result: Tensor = torch.ops.fastgan.upfirdn2d(
+    result: Tensor = registered.upfirdn2d(
         x, taps, up, down, cut, flip_filter, float(gain), chosen
     )
     return result
@@ -282,7 +282,7 @@ def _backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
         height - padding[2] - 1,
         in_h * up[1] - out_h * down[1] + padding[2] - up[1] + 1,
     ]
-    grad_x = torch.ops.fastgan.upfirdn2d(
+    grad_x = registered.upfirdn2d(
         grad_y, filter, down, up, cut, not flip_filter, gain, backend
     )
     return grad_x, *[None] * 7
