@@ -6,7 +6,7 @@ A contender is a call without arguments that returns the tensors of one pass.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import torch
@@ -53,7 +53,7 @@ def contender(function: Function, inputs: tuple[Tensor, ...], which: Pass) -> Co
     leaves = [tensor.detach().requires_grad_() for tensor in inputs]
     with torch.no_grad():
         y = function(*inputs)
-    grad_y = _normal_like(y, 1).requires_grad_(which == "double_bwd")
+    grad_y = _upstream(y.shape, y.stride(), y.dtype, which == "double_bwd")
     if which == "fwd_bwd":
         return lambda: list(torch.autograd.grad(function(*leaves), leaves, grad_y))
     weights = [_normal_like(tensor, 2 + i) for i, tensor in enumerate(inputs)]
@@ -68,6 +68,16 @@ def _double_backward(
         first, [*leaves, grad_y], weights, allow_unused=True, materialize_grads=True
     )
     return [*first, *second]
+
+
+@lru_cache(maxsize=1)
+def _upstream(
+    shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype, requires_grad: bool
+) -> Tensor:
+    """The gradient that all contenders get: the same memory, as they get the same inputs."""
+    return _normal_like(torch.empty_strided(shape, stride, dtype=dtype), 1).requires_grad_(
+        requires_grad
+    )
 
 
 def _normal_like(tensor: Tensor, seed: int) -> Tensor:

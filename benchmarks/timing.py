@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,8 +44,9 @@ def measure(
 ) -> dict[str, Timing]:
     """Time the contenders in turn, round after round, so that all meet the same machine.
 
-    Each round calls every contender once and starts one contender later than the round before, so
-    that none always follows the same neighbour. Garbage is collected before, not during, a round.
+    Each round calls every contender once, in an order drawn anew (the same draws in every run), so
+    that none always follows the same neighbour, which leaves caches and sleeping threads behind.
+    Garbage is collected before, not during, a round.
 
     Args:
         contenders: calls without arguments, by name. Outputs are freed inside the timed span.
@@ -59,6 +61,7 @@ def measure(
     """
     wait = synchronize or _synchronize
     names = list(contenders)
+    order = random.Random(0)
     for name in names:
         for _ in range(warmup):
             contenders[name]()
@@ -68,8 +71,7 @@ def measure(
         for index in range(rounds):
             if index > 0 and clock() - first > max_seconds:
                 break
-            shift = index % max(len(names), 1)
-            for name in names[shift:] + names[:shift]:
+            for name in order.sample(names, len(names)):
                 wait()
                 start = clock()
                 contenders[name]()

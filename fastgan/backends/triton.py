@@ -65,6 +65,11 @@ def why_unsupported(call: OpCall) -> str | None:
     return None
 
 
+def has_kernel(name: str) -> bool:
+    """Whether a module of fastgan.kernels has the launcher."""
+    return name in LAUNCHERS
+
+
 def launcher(name: str) -> Callable[..., Any]:
     """The launcher `name` of its module in fastgan.kernels."""
     module = importlib.import_module(f"fastgan.kernels.{LAUNCHERS[name]}")

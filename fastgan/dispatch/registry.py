@@ -29,6 +29,9 @@ class Backend(Protocol):
     def why_unsupported(self, call: OpCall) -> str | None:
         """None when the backend can serve the call, else the reason."""
 
+    def has_kernel(self, name: str) -> bool:
+        """Whether there is a kernel `name`, for kernels that not every backend has."""
+
     def launcher(self, name: str) -> Callable[..., Any]:
         """The function that runs the kernel `name` on tensors."""
 
@@ -39,10 +42,25 @@ def backend(name: str) -> Backend:
     return cast(Backend, importlib.import_module(f"fastgan.backends.{name}"))
 
 
+_has_kernel: dict[tuple[str, str], bool] = {}
+
+
+def has_kernel(kernel: str, backend_name: str) -> bool:
+    """Whether a backend that serves the op has a kernel that not every backend has."""
+    key = (kernel, backend_name)
+    if key not in _has_kernel:
+        _has_kernel[key] = backend(backend_name).has_kernel(kernel)
+    return _has_kernel[key]
+
+
 @cache
 def launcher(kernel: str, backend_name: str) -> Callable[..., Any]:
     """The kernel `kernel` (such as "bias_act_grad") of a backend."""
     return backend(backend_name).launcher(kernel)
+
+
+# The tracer calls it instead of reading into it, as `select._resolve`.
+has_kernel._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def why_not(name: str, call: OpCall) -> str | None:

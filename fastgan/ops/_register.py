@@ -79,7 +79,7 @@ def _apply(
         return output
 
     methods = {"forward": staticmethod(run), "backward": staticmethod(backward)}
-    function = type(name, (torch.autograd.Function,), methods)
+    function: Any = type(name, (torch.autograd.Function,), methods)
     # Function.apply looks for functorch transforms first; `call` did.
     apply: Callable[..., Any] = super(torch.autograd.Function, function).apply
     return apply
@@ -88,12 +88,16 @@ def _apply(
 _PLAIN = (Tensor, torch.nn.Parameter, float, int, str, bool, type(None))
 _modes = torch._C._len_torch_dispatch_stack
 _function_modes = torch._C._len_torch_function_stack
+_is_tracing = torch._C._is_tracing
 _transforms = torch._C._functorch.peek_interpreter_stack
 
 
 def _is_eager(inputs: tuple[Any, ...]) -> bool:
     """Whether nothing watches the calls of operators: no mode (fake tensors, tracing, counting of
     operations, selective checkpoints), no functorch transform, no subclass of Tensor."""
-    if _modes() or _function_modes() or _transforms() is not None or torch.jit.is_tracing():
+    if _modes() or _function_modes() or _transforms() is not None or _is_tracing():
         return False
-    return all(type(x) in _PLAIN or not isinstance(x, Tensor) for x in inputs)
+    for x in inputs:  # noqa: SIM110 (a generator takes longer)
+        if type(x) not in _PLAIN and isinstance(x, Tensor):
+            return False
+    return True

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastgan import reference
 from fastgan.dispatch import launcher, select
+from fastgan.ops import _bias_act_signs
 from fastgan.ops._check import check_floating, check_same
 from fastgan.ops._register import register, registered
 from fastgan.reference.bias_act import ACTIVATIONS
@@ -66,6 +67,8 @@ def bias_act(
     if chosen == "reference":
         return reference.bias_act(x, bias, dim=dim, act=act, alpha=alpha, gain=gain, clamp=clamp)
     limit = -1.0 if clamp is None else float(clamp)
+    if _bias_act_signs.pays(x, bias, dim, act, chosen):
+        return _bias_act_signs.bias_act_signs(x, bias, dim, act, alpha, gain, limit, chosen)
     result: Tensor = registered.bias_act(x, bias, dim, act, alpha, gain, limit, chosen)
     return result
 
@@ -170,9 +173,7 @@ def _grad_backward(ctx: Any, grad_grad_x: Tensor, grad_grad_bias: Tensor) -> tup
             total, ref, bias, *ctx.arguments, ctx.from_output, False, ctx.backend
         )
     if not ctx.from_output and (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
-        to_ref = registered.bias_act_grad2(
-            total, grad_y, ref, bias, *ctx.arguments, ctx.backend
-        )
+        to_ref = registered.bias_act_grad2(total, grad_y, ref, bias, *ctx.arguments, ctx.backend)
         if bias is not None and ctx.needs_input_grad[2]:
             to_bias = _sum_to_channels(to_ref, ctx.arguments[0])
     return to_grad_y, to_ref, to_bias, *[None] * 8

@@ -114,9 +114,7 @@ def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up:
     # The kernel adds one plane of noise per sample; any other broadcast is torch's to add.
     fused = noise.to(dtype).expand(plane) if noise is not None and _is_plane(noise, y) else None
     if demodulate:
-        y = registered.modulated_conv2d_scale(
-            y, demodulation(weight, styles), fused, backend
-        )
+        y = registered.modulated_conv2d_scale(y, demodulation(weight, styles), fused, backend)
         if noise is None or fused is not None:
             return y
     return y if noise is None else (y + noise.to(dtype)).to(x.dtype)

@@ -114,9 +114,7 @@ def upfirdn2d(
             x, taps, up=up, down=down, padding=cut, flip_filter=flip_filter, gain=float(gain)
         )
         return y.contiguous(memory_format=_memory_format(x))
-    result: Tensor = registered.upfirdn2d(
-        x, taps, up, down, cut, flip_filter, float(gain), chosen
-    )
+    result: Tensor = registered.upfirdn2d(x, taps, up, down, cut, flip_filter, float(gain), chosen)
     return result
 
 
@@ -282,9 +280,7 @@ def _backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
         height - padding[2] - 1,
         in_h * up[1] - out_h * down[1] + padding[2] - up[1] + 1,
     ]
-    grad_x = registered.upfirdn2d(
-        grad_y, filter, down, up, cut, not flip_filter, gain, backend
-    )
+    grad_x = registered.upfirdn2d(grad_y, filter, down, up, cut, not flip_filter, gain, backend)
     return grad_x, *[None] * 7
 
 

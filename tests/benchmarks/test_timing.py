@@ -1,6 +1,7 @@
 """The machinery of the benchmarks: the clock, the check before it, and the table."""
 
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -31,11 +32,17 @@ class Ticks:
         return run
 
 
-def test_measure_interleaves_and_rotates():
+def test_measure_interleaves_in_a_changing_order():
     ticks = Ticks()
     contenders = {name: ticks.contender(name, 1.0) for name in "abc"}
-    measure(contenders, rounds=3, warmup=1, clock=lambda: ticks.now)
-    assert "".join(ticks.calls) == "abc" + "abc" + "bca" + "cab"
+    measure(contenders, rounds=12, warmup=1, clock=lambda: ticks.now)
+    order = "".join(ticks.calls)
+    rounds = [order[i : i + 3] for i in range(3, len(order), 3)]
+    assert order[:3] == "abc"
+    assert len(rounds) == 12
+    assert all(sorted(found) == list("abc") for found in rounds)
+    pairs = {first + second for found in rounds for first, second in pairwise(found)}
+    assert len(pairs) == 6, "some contender never follows another"
 
 
 def test_measure_leaves_the_warmup_out_and_keeps_contenders_apart():

@@ -143,8 +143,10 @@ def test_triton_has_every_launcher_that_cpp_has(triton_backend: ModuleType) -> N
         if name.startswith(("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm"))
         and (operator := getattr(torch.ops.fastgan_cpp, name)) is not None
     }
-    assert set(kernels) <= set(triton_backend.LAUNCHERS)
-    for name, operator in kernels.items():
+    optional = {"bias_act_signs", "bias_act_signs_grad"}  # the op asks has_kernel for these
+    assert set(kernels) - optional <= set(triton_backend.LAUNCHERS)
+    for name in set(kernels) & set(triton_backend.LAUNCHERS):
+        operator = kernels[name]
         launcher = inspect.signature(triton_backend.launcher(name))
         schema = operator.default._schema
         assert list(launcher.parameters) == [argument.name for argument in schema.arguments]
