@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "cuda/bias_act_kernel.cuh"
+#include "exact_buffer.h"
 
 namespace {
 
@@ -12,29 +13,6 @@ constexpr int kThreads = 64, kMostBlocks = 2;  // fibers cost ThreadSanitizer mu
 constexpr Activation kActs[] = {Activation::kLrelu, Activation::kSelu, Activation::kSwish};
 constexpr BiasActShape kShapes[] = {{1, 1, 1},   {2, 3, 35}, {1, 16, 64},  {70, 5, 1},  {33, 16, 1},
                                     {9, 140, 1}, {0, 4, 4},  {2, 2, 4104}, {1, 2, 8193}};
-
-// Exactly `size` elements, a little later than the block begins when `shifted`: not aligned.
-template <typename T>
-class Buffer {
- public:
-  Buffer(int64_t size, bool shifted, float value) : size_(size) {
-    block_ = static_cast<T*>(std::malloc(sizeof(T) * (size + shifted)));
-    data_ = block_ + shifted;
-    for (int64_t i = 0; i < size; ++i) data_[i] = store<T>(value * static_cast<float>(i % 13 - 6));
-  }
-  ~Buffer() { std::free(block_); }
-  Buffer(const Buffer&) = delete;
-  T* data() { return data_; }
-  int64_t missing() const {  // NaN: elements that nothing was written to
-    int64_t count = 0;
-    for (int64_t i = 0; i < size_; ++i) count += load(data_[i]) != load(data_[i]);
-    return count;
-  }
-
- private:
-  int64_t size_;
-  T *block_, *data_;
-};
 
 template <typename T>
 int64_t run(const BiasActShape& shape, Activation act, bool shifted) {
