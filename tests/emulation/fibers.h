@@ -89,7 +89,7 @@ struct Machine {
   char end;
   unsigned barrier_phase = 0, warp_phase[kMaxWarps];
   uint64_t blocks = 0, launches = 0;  // so far, the present ones included
-  uint64_t slots[kMaxWarps][kWarp];  // values in a shuffle
+  uint64_t slots[kMaxWarps][kWarp];   // values in a shuffle
   void *main_tsan = nullptr, *main_fake_stack = nullptr;
   const void* main_stack = nullptr;
   size_t main_stack_bytes = 0;
