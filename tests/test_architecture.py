@@ -17,6 +17,7 @@ PACKAGE = ROOT / "fastgan"
 # Imports point downwards. Rooms of one row do not import each other, but for SIBLINGS.
 ROWS = [
     {"cli", "commands", "demo", "demo_report", "doctor", "serve", "__main__"},
+    {"verify", "roofline"},
     {"recipes"},
     {"training"},
     {"metrics", "synthesis", "convert", "compat"},
@@ -33,8 +34,9 @@ SIBLINGS = {
     ("commands", "doctor"),
     ("demo", "demo_report"),
     ("networks", "nn"),
+    ("verify", "roofline"),
 }
-LEAVES = {"errors", "config", "files", "assets", "_version", "_build", "dispatch.spec"}
+LEAVES = {"errors", "config", "files", "assets", "_version", "_build", "timing", "dispatch.spec"}
 
 KERNEL_OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm")
 COMPOSED_OPS = ("conv2d_resample",)  # built on upfirdn2d and torch's convolution: no kernel

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-COMMANDS = ("demo", "train", "generate", "recipes", "doctor")
+COMMANDS = ("demo", "train", "generate", "recipes", "doctor", "selftest", "warmup", "bench")
 
 
 class Command(Protocol):

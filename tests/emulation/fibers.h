@@ -88,7 +88,8 @@ struct Machine {
   Keys* keys = nullptr;
   char end;
   unsigned barrier_phase = 0, warp_phase[kMaxWarps];
-  uint64_t slots[kMaxWarps][kWarp];  // values in a shuffle
+  uint64_t blocks = 0, launches = 0;  // so far, the present ones included
+  uint64_t slots[kMaxWarps][kWarp];   // values in a shuffle
   void *main_tsan = nullptr, *main_fake_stack = nullptr;
   const void* main_stack = nullptr;
   size_t main_stack_bytes = 0;
@@ -263,6 +264,7 @@ SHIM_HIDDEN inline bool release_barrier() {
 
 // One block, from its start to the exit of its last thread.
 SHIM_HIDDEN inline void run_block(std::vector<int>& order, std::mt19937* random) {
+  ++machine.blocks;
   machine.shared_count = 0;
   machine.barrier_phase = 0;
   std::fill(machine.warp_phase, machine.warp_phase + kMaxWarps, 0u);

@@ -112,6 +112,7 @@ template <typename Kernel, typename... Args>
 void launch(Kernel kernel, dim3 grid, dim3 block, size_t bytes, cudaStream_t, Args... args) {
   machine.threads = 0;
   check_launch(grid, block, bytes);
+  ++machine.launches;
   machine.threads = static_cast<int>(block.x * block.y * block.z);
   machine.grid = grid;
   machine.block = block;

@@ -1,0 +1,61 @@
+"""Tile sizes of the CUDA kernels, as csrc/cuda has them; a test compares. Those of the Triton
+kernels are read from `fastgan.kernels.config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PACK_BYTES = 16  # kWidestPack in storage.cuh
+
+# bias_act_kernel.cuh
+BIAS_ACT_THREADS = 256
+MAX_LANES = 32
+SUM_ELEMENTS = 8192
+MAX_SUM_BLOCKS = 4096
+
+# spectral_norm_layers.cuh
+SPECTRAL_THREADS = 256
+SPECTRAL_PACKS = 4
+WARP = 32
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A tile of outputs of upfirdn2d: Tile in upfirdn2d_tiled.cuh, with the threads and lanes
+    that upfirdn2d_kernel.cuh gives it."""
+
+    up: int
+    down: int
+    taps: int  # 4 or 8, the bound that the kernel is compiled for
+    lanes: int
+    width: int
+    height: int
+
+    def inputs(self, count: int) -> int:
+        """Pixels that meet so many neighbouring outputs."""
+        reach = self.taps + self.up - 1
+        return ((count - 1) * self.down + reach - 1) // self.up + 1
+
+    @property
+    def pitch(self) -> int:
+        """Columns of the patch of inputs."""
+        return -(-self.inputs(self.width) // 4) * 4
+
+    @property
+    def lines(self) -> int:
+        """Rows of the patch of inputs."""
+        return self.inputs(self.height)
+
+
+def tile_for(up: int, down: int, taps: int, channels_last: bool) -> Tile:
+    """The tile of a call on float32 or float16 images."""
+    lanes = 128 // 4 if channels_last else 1
+    if channels_last:
+        threads = {1: 8, 2: 4}.get(down, 2) * lanes
+        across = 1 if down == 4 else 2
+    else:
+        threads = 256 if down == 1 else 128
+        across = 16 if down == 1 else 8
+    rows = 4 if up == 4 else 1 if down == 4 else 2
+    along = threads // (across * lanes)
+    return Tile(up, down, 4 if taps <= 4 else 8, lanes, 4 * across, rows * along)

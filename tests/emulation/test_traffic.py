@@ -1,0 +1,152 @@
+"""The roofline's traffic of the CUDA kernels against their accesses, counted as they run."""
+
+import ctypes
+import functools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from fastgan.reference.bias_act import ACTIVATIONS
+from fastgan.roofline import bias_act, spectral_norm, upfirdn2d
+from fastgan.roofline.calls import BiasAct, Images, SpectralNorm, Upfirdn2d
+from fastgan.roofline.traffic import Stream
+from tests.emulation import build
+from tests.emulation.emulated import Shape
+from tests.emulation.test_spectral_norm import Layer
+from tests.emulation.test_upfirdn2d import call_of
+
+LOADED, STORED = False, True
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+class Tensors(ctypes.Structure):
+    """Tensors of traffic.cpp."""
+
+    _fields_ = [
+        (name, ctypes.c_void_p)
+        for name in ("source", "g", "bias", "out", "grad_bias", "workspace")
+    ]  # fmt: skip
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(build.counted_library("traffic.cpp")))
+    for name in ("traffic_bytes", "traffic_bias_act_workspace"):
+        getattr(loaded, name).restype = ctypes.c_int64
+    return loaded
+
+
+class Counter:
+    """Watches the tensors of one call, by name."""
+
+    def __init__(self, tensors: dict[str, Tensor]) -> None:
+        self.names = list(tensors)
+        library().traffic_reset()
+        for tensor in tensors.values():
+            assert tensor.data_ptr() % 32 == 0
+            library().traffic_watch(
+                ctypes.c_void_p(tensor.data_ptr()), ctypes.c_int64(tensor.nbytes)
+            )
+
+    def bytes(self, name: str, stored: bool, once_a_launch: bool) -> int:
+        return library().traffic_bytes(self.names.index(name), stored, once_a_launch)
+
+    def check(self, streams: list[Stream], shared: set[str]) -> None:
+        """Every tensor moved what its stream says: by block, or where all blocks read the same,
+        by launch."""
+        assert {stream.name for stream in streams} == set(self.names)
+        for stream in streams:
+            by_launch = stream.name in shared
+            found = [self.bytes(stream.name, kind, by_launch) for kind in (LOADED, STORED)]
+            assert found == [stream.loaded, stream.stored], stream
+
+
+def images(like: Images) -> Tensor:
+    x = torch.randn(like.batch, like.channels, like.height, like.width).to(DTYPES[like.dtype])
+    return x.contiguous(memory_format=torch.channels_last) if like.channels_last else x
+
+
+def pointers(tensors: dict[str, Tensor]) -> dict[str, int]:
+    return {name: tensor.data_ptr() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("backward", [False, True])
+@pytest.mark.parametrize(
+    "x",
+    [
+        Images(2, 6, 40, 48, "fp32", False),
+        Images(3, 2, 100, 100, "fp16", False),  # samples that end inside of a chunk
+        Images(2, 64, 24, 24, "fp16", True),
+        Images(2, 512, 8, 8, "fp32", True),  # blocks side by side
+        Images(2, 24, 33, 20, "fp32", True),
+    ],
+    ids=str,
+)
+def test_bias_act(x, backward):
+    source, bias = images(x), torch.randn(x.channels).to(DTYPES[x.dtype])
+    shape = Shape(x.batch, x.channels, x.height * x.width)
+    if x.channels_last:
+        shape = Shape(x.batch * x.height * x.width, x.channels, 1)
+    tensors = {"source": source, "out": torch.empty_like(source)}
+    if backward:  # from the output, as leaky ReLU's is: without the bias
+        size = library().traffic_bias_act_workspace(ctypes.byref(shape))
+        tensors |= {"g": torch.randn_like(source), "grad_bias": torch.empty_like(bias)}
+        tensors["workspace"] = torch.empty(size)
+    else:
+        tensors["bias"] = bias
+    counter = Counter(tensors)
+    call = Tensors(**pointers(tensors))
+    act = list(ACTIVATIONS).index("lrelu")
+    library().traffic_bias_act(x.dtype == "fp16", ctypes.byref(call), ctypes.byref(shape), act)
+    counter.check(bias_act.cuda(BiasAct(x, backward)), {"bias", "workspace", "grad_bias"})
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "padding"), [(1, 1, (1, 1)), (1, 1, (2, 1)), (2, 1, (2, 1)), (1, 2, (1, 1))]
+)
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("size", [(1, 32, 24, 24), (2, 64, 17, 17), (1, 3, 90, 90)])
+def test_upfirdn2d(up, down, padding, last, size):
+    call = Upfirdn2d(Images(*size, "fp32", last), up, down, padding)
+    streams = upfirdn2d.cuda(call)
+    x, taps = images(call.x), torch.randn(4, 4)
+    y = torch.empty(size[0], size[1], call.y.height, call.y.width)
+    tensors = {"x": x, "filter": taps, "y": y}
+    counter = Counter(tensors)
+    arguments = call_of(x, taps, up=up, down=down, padding=2 * padding)
+    addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors.values()]
+    tiled = library().traffic_upfirdn2d(ctypes.byref(arguments), *addresses)
+    assert bool(tiled) == (streams is not None), "the model chooses as the launcher does"
+    if tiled:
+        counter.check(streams, {"filter"})
+
+
+@pytest.mark.parametrize("size", [(40, 288), (9, 520), (128, 64)])
+def test_spectral_norm(size):
+    rows, cols = size
+    weight = torch.randn(size)
+    sizes = {"u": rows, "u_new": rows, "v": cols, "sigma": 1, "right": cols, "left": rows}
+    tensors = {"weight": weight, "normalized": torch.empty(size)}
+    tensors |= {name: torch.randn(n) for name, n in sizes.items()}
+    counter = Counter(tensors)
+    layer = Layer(**pointers(tensors), outer=1, rows=rows, inner=cols)
+    library().traffic_spectral_norm(ctypes.byref(layer))
+    vectors = set(sizes)
+    counter.check(spectral_norm.cuda(SpectralNorm(rows, cols, "fp32")), vectors)
+
+
+def test_counts_are_of_blocks_and_of_launches():
+    """A sector counts once for each block: of one tile, a block reads its halo once; of four,
+    each reads its own, and the launch reads the image once."""
+    x = images(Images(1, 1, 64, 64, "fp32", False))
+    taps, y = torch.randn(4, 4), torch.empty(1, 1, 64, 64)
+    counter = Counter({"x": x, "filter": taps, "y": y})
+    arguments = call_of(x, taps, padding=(1, 2, 1, 2))
+    addresses = [ctypes.c_void_p(t.data_ptr()) for t in (x, taps, y)]
+    assert library().traffic_upfirdn2d(ctypes.byref(arguments), *addresses) == 1
+    by_block, by_launch = (counter.bytes("x", LOADED, once) for once in (False, True))
+    assert by_launch == x.nbytes < by_block
+    assert counter.bytes("filter", LOADED, False) == 2 * 64  # two tiles of 64 x 32
+    assert math.isfinite(float(y.sum()))

@@ -1,0 +1,190 @@
+"""Traffic by formula against traffic counted address by address, and the goals."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastgan.kernels import config
+from fastgan.networks.geometry import Widths
+from fastgan.roofline import bias_act, modulated_conv2d, table, tiles, upfirdn2d
+from fastgan.roofline.calls import BiasAct, Images, ModulatedConv2d, Upfirdn2d, stylegan2
+from fastgan.roofline.machines import MACHINES, from_device_name
+from fastgan.roofline.traffic import SECTOR, phases, sectors, total
+
+CSRC = Path(__file__).parents[2] / "csrc" / "cuda"
+NETWORKS = {256: (16, Widths(16384)), 1024: (4, Widths(32768))}
+
+
+@cache
+def rows(resolution, dtype):
+    batch, widths = NETWORKS[resolution]
+    return table.rows(stylegan2(resolution, batch, widths, dtype).items(), MACHINES["h100"])
+
+
+def images(batch, channels, height, width, dtype="fp32", last=False):
+    return Images(batch, channels, height, width, dtype, last)
+
+
+def test_sectors_are_those_of_single_bytes():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        edges = np.sort(random.integers(0, 400, 8))
+        starts, ends = edges[::2], edges[1::2]
+        touched = {b // SECTOR for s, e in zip(starts, ends, strict=True) for b in range(s, e)}
+        assert sectors(starts, ends - starts) == len(touched)
+
+
+def test_phases_count_every_region():
+    for stride, count in ((12, 7), (64, 3), (4, 20), (30, 1)):
+        assert sum(alike for _, alike in phases(stride, count)) == count
+
+
+def read_pixels(call, outputs):
+    """Input pixels (y, x) that meet output pixels, by the definition of the op."""
+    taps = -(-call.taps // call.up)
+
+    def along(o, size):
+        first = -(-(o * call.down - call.padding[0]) // call.up)
+        return [i for i in range(first, first + taps) if 0 <= i < size]
+
+    x = call.x
+    return {(i, j) for oy, ox in outputs for i in along(oy, x.height) for j in along(ox, x.width)}
+
+
+def touched(x, pixels, n, channels):
+    """Sectors of pixels of one sample in some channels."""
+    found = set()
+    for c in channels:
+        for i, j in pixels:
+            at = ((n * x.height + i) * x.width + j) * x.channels + c
+            if not x.channels_last:
+                at = ((n * x.channels + c) * x.height + i) * x.width + j
+            found.update({at * x.item // SECTOR, (at * x.item + x.item - 1) // SECTOR})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("up", "down", "padding"), [(1, 1, (1, 2)), (2, 1, (2, 1)), (1, 2, (1, 1))]
+)
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("width", [11, 22])
+def test_triton_upfirdn2d_against_single_pixels(up, down, padding, last, width, monkeypatch):
+    monkeypatch.setattr(config, "UPFIRDN_PLANAR", (4, 8))
+    monkeypatch.setattr(config, "UPFIRDN_CHANNELS_LAST", (8, 8))
+    call = Upfirdn2d(images(2, 16, 11, width, "fp32", last), up, down, padding)
+    y, loaded = call.y, 0
+    pixels = [(i, j) for i in range(y.height) for j in range(y.width)]
+    for n in range(2):
+        if last:
+            groups = [range(8), range(8, 16)]
+            tiles_of = [pixels[i : i + 8] for i in range(0, len(pixels), 8)]
+        else:
+            groups = [[c] for c in range(16)]
+            corners = [(a, b) for a in range(0, y.height, 4) for b in range(0, y.width, 8)]
+            tiles_of = [
+                [(i, j) for i, j in pixels if a <= i < a + 4 and b <= j < b + 8] for a, b in corners
+            ]
+        for channels in groups:
+            loaded += sum(len(touched(call.x, read_pixels(call, t), n, channels)) for t in tiles_of)
+    streams = {s.name: s for s in upfirdn2d.triton(call)}
+    assert streams["x"].loaded == loaded * SECTOR
+
+
+def test_constants_are_those_of_the_sources():
+    source = "".join(path.read_text() for path in sorted(CSRC.glob("*.*h")))
+    constants = dict(re.findall(r"constexpr (?:int|int64_t) (k\w+) = (\d+);", source))
+    expected = {
+        "kBiasActThreads": tiles.BIAS_ACT_THREADS, "kMaxLanes": tiles.MAX_LANES,
+        "kSumElements": tiles.SUM_ELEMENTS, "kMaxSumBlocks": tiles.MAX_SUM_BLOCKS,
+        "kThreads": tiles.SPECTRAL_THREADS, "kPacks": tiles.SPECTRAL_PACKS, "kWarp": tiles.WARP,
+    }  # fmt: skip
+    assert {name: int(constants[name]) for name in expected} == expected
+    text = " ".join(source.split())
+    for line in (
+        "kWidestPack = 16 / static_cast<int>(sizeof(T))",
+        "kColumns = 4;",
+        "kRows = kUp == 4 ? 4 : kDown == 4 ? 1 : 2;",
+        "kAcross = kLanes > 1 ? (kDown == 4 ? 1 : 2) : (kDown == 1 ? 16 : 8);",
+        "kPitch = round_up(inputs(kWidth), 4);",
+        "kChannelLanes = 128 / sizeof(acc_t<T>);",
+        "kTileThreads = kChannelsLast ? (kDown == 1 ? 8 * kChannelLanes<T> : kDown == 2 ? "
+        "4 * kChannelLanes<T> : 2 * kChannelLanes<T>) : kDown == 1 ? 256 : kDown == 4 && "
+        "sizeof(acc_t<T>) == 8 ? 64 : 128;",
+    ):
+        assert line in text, f"roofline/tiles.py mirrors {line!r}, which is no longer there"
+
+
+@pytest.mark.parametrize("resolution", NETWORKS)
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_goals_of_bias_act_and_spectral_norm(resolution, dtype):
+    found = [r for r in rows(resolution, dtype) if r.op in ("bias_act", "bias_act grad")]
+    assert len(found) > 10
+    for r in found:
+        assert r.ratio("cuda") <= 1.1, r
+        assert r.ratio("triton") <= 1.1, r
+    for r in rows(resolution, dtype):
+        if r.op == "spectral_norm" and r.compulsory >= 1 << 17:  # 128 KiB: more than the vectors
+            assert max(r.ratio("cuda"), r.ratio("triton")) <= 1.1, r
+
+
+@pytest.mark.parametrize("resolution", NETWORKS)
+def test_goal_of_upfirdn2d_in_contiguous_images(resolution):
+    found = [r for r in rows(resolution, "fp32") if "upfirdn2d" in r.op and r.goal is not None]
+    assert len(found) > 10
+    for r in found:
+        assert r.ratio("cuda") <= 1.25, r
+    missed = {r.op for r in found if r.ratio("triton") > 1.25}
+    assert missed <= {"upfirdn2d", "upfirdn2d grad"}
+    assert all(r.ratio("triton") <= 1.33 for r in found)
+
+
+@pytest.mark.parametrize("resolution", NETWORKS)
+def test_channels_last_misses_the_goal_of_upfirdn2d(resolution):
+    """Tiles of 8 x 8 pixels (CUDA) and of 16 pixels in a row (Triton) read their halos again and
+    again. The bounds are what is, so that neither can become worse unnoticed; the goal is 1.25."""
+    found = [r for r in rows(resolution, "fp16") if "upfirdn2d" in r.op and r.goal is not None]
+    found = [r for r in found if r.dtype == "fp16"]
+    assert 1.25 < max(r.ratio("cuda") for r in found) <= 1.53
+    assert 1.25 < max(r.ratio("triton") for r in found) <= 2.87
+
+
+def test_partial_sums_are_part_of_the_count():
+    """The count is not the compulsory traffic under another name."""
+    call = BiasAct(images(16, 64, 64, 64), backward=True)
+    names = {s.name: s for s in bias_act.triton(call)}
+    assert names["parts"].stored > names["parts"].loaded > 0
+    assert total(bias_act.triton(call)) > bias_act.compulsory(call)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_noise_bias_act_is_two_passes(dtype):
+    """Until one kernel does it. Tiles of few channels also read the noise again."""
+    found = [r for r in rows(256, dtype) if r.op == "noise+bias+act"]
+    assert all(1.9 < r.ratio("triton") < 2.3 and "cuda" not in r.moved for r in found)
+    assert {r.saved for r in found} == {4}
+
+
+def test_fused_convolution_reads_less_with_larger_tiles():
+    call = ModulatedConv2d(images(4, 64, 64, 64, "fp16", True), 64, 3)
+    small, large = (
+        total(modulated_conv2d.fused(call, modulated_conv2d.ConvTile(n, n, 64))) for n in (8, 32)
+    )
+    whole = modulated_conv2d.fused(call, modulated_conv2d.ConvTile(64, 64, 64))
+    assert small > large > total(whole) >= modulated_conv2d.compulsory(call)
+    halved = {s.name: s for s in modulated_conv2d.fused(call, modulated_conv2d.ConvTile(8, 8, 32))}
+    full = {s.name: s for s in modulated_conv2d.fused(call, modulated_conv2d.ConvTile(8, 8, 64))}
+    assert halved["x"].loaded == 2 * full["x"].loaded
+    up = ModulatedConv2d(images(4, 64, 32, 32, "fp16", True), 64, 3, up=2)
+    assert modulated_conv2d.flops(up) * 4 == modulated_conv2d.flops(call)
+
+
+def test_bound_is_the_larger_of_two():
+    h100 = MACHINES["h100"]
+    assert h100.bound(3.35e12, 0, tensor_cores=True) == pytest.approx(1)
+    assert h100.bound(0, 67e12, tensor_cores=False) == pytest.approx(1)
+    assert h100.bound(3.35e12, 2 * 989e12, tensor_cores=True) == pytest.approx(2)
+    assert from_device_name("NVIDIA H100 80GB HBM3") is h100
+    assert from_device_name("NVIDIA T4") is None
