@@ -8,5 +8,7 @@ namespace fastgan::cuda::modulated_conv2d {
 
 FASTGAN_INSTANTIATE(float)
 FASTGAN_INSTANTIATE(double)
+FASTGAN_INSTANTIATE(__half)
+FASTGAN_INSTANTIATE(__nv_bfloat16)
 
 }  // namespace fastgan::cuda::modulated_conv2d

@@ -9,6 +9,8 @@
 
 namespace fastgan::cuda::modulated_conv2d {
 
+__device__ __forceinline__ int within(int left, int size) { return left < size ? left : size; }
+
 template <typename T, int kSize>
 __device__ __forceinline__ void store_run(const acc_t<T> (&v)[kSize], T* to, int64_t step,
                                           int count, bool wide) {
@@ -89,6 +91,7 @@ struct Staging {
   static_assert(kSlice % kRun == 0 && Shape::kTileWidth % kRun == 0, "runs fill the slice");
 };
 
+// A run from shared memory, its begin aligned to 16 bytes or the whole of it.
 template <typename A, int kSize>
 __device__ __forceinline__ void read_run(const A* from, A (&to)[kSize]) {
   constexpr int kPack = kSize < kWidestPack<A> ? kSize : kWidestPack<A>;
@@ -129,8 +132,7 @@ __device__ __forceinline__ void finish_slice(const acc_t<typename Shape::T>* sta
     if (p.y_channels_last) {
       finish_channels(v, place.sample, first + channel, oy, ox, p, y);
     } else {
-      const int left = p.out_width - ox;
-      finish_pixels(v, left < S::kRun ? left : S::kRun, place.sample, first + channel, oy, ox, p,
+      finish_pixels(v, within(p.out_width - ox, S::kRun), place.sample, first + channel, oy, ox, p,
                     y);
     }
   }

@@ -130,16 +130,17 @@ __device__ __forceinline__ Place place_of(const Params<T>& p) {
           static_cast<int>(blockIdx.x - tile * p.tiles_m) * Shape::kM};
 }
 
+constexpr int64_t kMostBlocks = (int64_t{1} << 31) - 1;  // of a grid's first dimension
+
 // Sets the tiles and returns the number of blocks, 0 when a grid cannot have so many.
 template <typename Shape, typename T>
 unsigned plan_grid(Params<T>& p, int64_t batch) {
   p.tiles_x = static_cast<int>(ceil_div(p.out_width, Shape::kTileWidth));
   p.tiles_y = static_cast<int>(ceil_div(p.out_height, Shape::kTileHeight));
   p.tiles_m = static_cast<int>(ceil_div(p.out_channels, Shape::kM));
-  constexpr int64_t kMost = (int64_t{1} << 31) - 1;
   int64_t blocks = 1;
   for (int64_t factor : {int64_t{p.tiles_x}, int64_t{p.tiles_y}, int64_t{p.tiles_m}, batch}) {
-    if (factor > kMost / blocks) return 0;
+    if (factor > kMostBlocks / blocks) return 0;
     blocks *= factor;
   }
   return static_cast<unsigned>(blocks);

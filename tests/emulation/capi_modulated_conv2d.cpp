@@ -35,3 +35,5 @@ int run(const Call& call, const Pointers& p) {
 
 FASTGAN_API(float32, float)
 FASTGAN_API(float64, double)
+FASTGAN_API(float16, __half)
+FASTGAN_API(bfloat16, __nv_bfloat16)

@@ -45,3 +45,13 @@ def case(kind, x_shape, out_channels, size, o: Options, **settings):
 def test_ragged_sizes(thread_order, kind, size, x_last, y_last):
     o = Options((1, 0, 2, 1), clamp=1.5, x_last=x_last, y_last=y_last, tf32=kind == "tf32")
     check(case(kind, (2, 19, 9, 17), 21, size, o), o)
+
+
+@pytest.mark.parametrize(("x_last", "y_last"), [*LAYOUTS, (True, False), (False, True)])
+@pytest.mark.parametrize(("channels", "width"), [(24, 16), (530, 7)])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_to_rgb(thread_order, dtype, channels, width, x_last, y_last):
+    o = Options((0, 0, 0, 0), act="linear", clamp=1.0, x_last=x_last, y_last=y_last)
+    check(case(dtype, (2, channels, 5, width), 3, 1, o), o)
+    wide = case(dtype, (1, channels, 3, width), 4, 1, o, without=("noise", "in_scale"))
+    check(wide, replace(o, shift=1))
