@@ -4,6 +4,7 @@
 
 #include "cuda/modulated_conv2d_rgb.cuh"
 #include "cuda/modulated_conv2d_simt.cuh"
+#include "cuda/modulated_conv2d_wmma.cuh"
 
 namespace fastgan::cuda::modulated_conv2d {
 
@@ -11,6 +12,8 @@ namespace fastgan::cuda::modulated_conv2d {
 struct Usual {
   template <typename T, int kReach>
   using Simt = SimtShape<T, kReach, 8, 8>;
+  template <typename T, int kReach>
+  using Wmma = WmmaShape<T, kReach, 4, 4>;
   template <typename T>
   using Rgb = RgbShape<T, 128>;
 };
@@ -18,8 +21,13 @@ struct Usual {
 template <typename T, typename Shapes, int kReach>
 bool launch_same_size(const Call& call, const Tensors<T>& t, cudaStream_t stream) {
   if constexpr (sizeof(T) == 2) {
-    return false;
+    return launch_wmma<T, typename Shapes::template Wmma<T, kReach>>(call, t, stream);
   } else {
+    if constexpr (sizeof(T) == 4) {
+      if (call.allow_tf32) {
+        return launch_wmma<T, typename Shapes::template Wmma<T, kReach>>(call, t, stream);
+      }
+    }
     return launch_simt<T, typename Shapes::template Simt<T, kReach>>(call, t, stream);
   }
 }
