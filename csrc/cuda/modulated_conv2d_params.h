@@ -132,18 +132,22 @@ __device__ __forceinline__ Place place_of(const Params<T>& p) {
 
 constexpr int64_t kMostBlocks = (int64_t{1} << 31) - 1;  // of a grid's first dimension
 
-// Sets the tiles and returns the number of blocks, 0 when a grid cannot have so many.
-template <typename Shape, typename T>
-unsigned plan_grid(Params<T>& p, int64_t batch) {
+// Launches a kernel, one block for each tile. False, and nothing launched, when a grid cannot have
+// so many blocks.
+template <typename Shape, typename T, typename Kernel>
+bool launch_tiles(Kernel kernel, const Call& call, const Tensors<T>& t, cudaStream_t stream) {
+  Params<T> p = params_of(call, t);
   p.tiles_x = static_cast<int>(ceil_div(p.out_width, Shape::kTileWidth));
   p.tiles_y = static_cast<int>(ceil_div(p.out_height, Shape::kTileHeight));
   p.tiles_m = static_cast<int>(ceil_div(p.out_channels, Shape::kM));
-  int64_t blocks = 1;
-  for (int64_t factor : {int64_t{p.tiles_x}, int64_t{p.tiles_y}, int64_t{p.tiles_m}, batch}) {
-    if (factor > kMostBlocks / blocks) return 0;
-    blocks *= factor;
+  int64_t blocks = call.batch;
+  for (int tiles : {p.tiles_x, p.tiles_y, p.tiles_m}) {
+    if (blocks > kMostBlocks / tiles) return false;
+    blocks *= tiles;
   }
-  return static_cast<unsigned>(blocks);
+  const dim3 grid(static_cast<unsigned>(blocks));
+  GPU_LAUNCH(kernel, grid, dim3(Shape::kThreads), 0, stream, t.x, t.weight, t.y, p);
+  return true;
 }
 
 }  // namespace fastgan::cuda::modulated_conv2d

@@ -88,14 +88,4 @@ __global__ void __launch_bounds__(Shape::kThreads)
   }
 }
 
-template <typename T, typename Shape>
-bool launch_simt(const Call& call, const Tensors<T>& t, cudaStream_t stream) {
-  Params<T> p = params_of(call, t);
-  const unsigned blocks = plan_grid<Shape>(p, call.batch);
-  if (blocks == 0) return false;
-  GPU_LAUNCH((modulated_conv_simt<T, Shape>), dim3(blocks), dim3(Shape::kThreads), 0, stream, t.x,
-             t.weight, t.y, p);
-  return true;
-}
-
 }  // namespace fastgan::cuda::modulated_conv2d

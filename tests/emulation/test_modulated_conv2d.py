@@ -55,3 +55,17 @@ def test_to_rgb(thread_order, dtype, channels, width, x_last, y_last):
     check(case(dtype, (2, channels, 5, width), 3, 1, o), o)
     wide = case(dtype, (1, channels, 3, width), 4, 1, o, without=("noise", "in_scale"))
     check(wide, replace(o, shift=1))
+
+
+@pytest.mark.parametrize(("x_last", "y_last"), LAYOUTS)
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_upsampling(thread_order, kind, x_last, y_last):
+    o = Options(up=2, clamp=1.5, x_last=x_last, y_last=y_last, tf32=kind == "tf32")
+    check(case(kind, (2, 11, 7, 16), 35, 3, o), o)
+
+
+@pytest.mark.parametrize("padding", [(0, 2, 1, 3), (-1, 1, 2, 0), (4, -2, -1, -1)], ids=str)
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16], ids=str)
+def test_upsampling_with_every_phase_of_padding(kind, padding):
+    o = Options(padding, up=2)
+    check(case(kind, (1, 3, 5, 6), 5, 3, o), o)
