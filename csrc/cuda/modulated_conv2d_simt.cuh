@@ -24,6 +24,7 @@ struct SimtShape {
   static constexpr int kStrips = kTileWidth / kPixels * kTileHeight;
   static constexpr int kThreads = kStrips * kGroups_, kM = kOut * kGroups_;
   static constexpr int kChannels = (kReach == 1 ? 64 : 32) / static_cast<int>(sizeof(T));
+  static constexpr int kLoads = 4;
   static constexpr int kPatchRows = kTileHeight + kReach - 1;
   static constexpr int kPatchColumns = kTileWidth + kReach - 1, kPatchPitch = 20;
   static constexpr int kPatchSize = kChannels * kPatchRows * kPatchPitch;

@@ -3,7 +3,8 @@
 //
 // Both are kept the way the kernel reads them. Tensor cores want channels side by side (kMajor):
 // patch [pixel][channels], weights [tap][out channel][channels]. Plain arithmetic wants them apart:
-// patch [channel][row][column], weights [tap][channel][out channels].
+// patch [channel][row][column], weights [tap][channel][out channels]. kLoads packs of weights are
+// in flight at once, as many as the registers of a kernel leave room for.
 #pragma once
 
 #include "cuda/modulated_conv2d_params.h"
@@ -121,7 +122,7 @@ __device__ __forceinline__ void load_weights(const typename Shape::T* __restrict
   using T = typename Shape::T;
   constexpr int kPack = kWidestPack<T>, kGroups = Shape::kChannels / kPack;
   const int taps = p.kernel_height * p.kernel_width;
-#pragma unroll 4
+#pragma unroll(Shape::kLoads)
   for (int unit = threadIdx.x; unit < Shape::kM * Shape::kTaps * kGroups; unit += Shape::kThreads) {
     const int group = unit % kGroups, t = unit / kGroups % Shape::kTaps;
     const int m = unit / (kGroups * Shape::kTaps), c = channel + group * kPack;

@@ -25,7 +25,7 @@ constexpr int kFirTaps = 4;
 // What the tiles of both kernels have in common; 32 bytes of channels are a step.
 template <typename T, int kCellRows_, int kSlice_>
 struct UpTile {
-  static constexpr int kReach = 3, kTaps = 9;
+  static constexpr int kReach = 3, kTaps = 9, kLoads = 1;
   static constexpr int kCellRows = kCellRows_, kCellColumns = 16, kSlice = kSlice_;
   static constexpr int kCells = kCellRows * kCellColumns;
   static constexpr int kPatchRows = kCellRows + 1, kPatchColumns = kCellColumns + 1;
@@ -125,7 +125,7 @@ __device__ __forceinline__ void filter_slice(const acc_t<typename Shape::T>* t, 
 }
 
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, sizeof(T) == 8 ? 1 : 2)
     modulated_up2_simt(const T* __restrict__ x, const T* __restrict__ weight, T* __restrict__ y,
                        Params<T> p) {
   constexpr int kOut = Shape::kOut, kPair = Shape::kPair, kAcross = Shape::kCellColumns;
@@ -183,7 +183,7 @@ __global__ void __launch_bounds__(Shape::kThreads)
 }
 
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads)
+__global__ void __launch_bounds__(Shape::kThreads, sizeof(T) == 2 ? 1 : 2)
     modulated_up2_wmma(const T* __restrict__ x, const T* __restrict__ weight, T* __restrict__ y,
                        Params<T> p) {
   constexpr int kRows = Shape::kRows, kAcross = Shape::kCellColumns;

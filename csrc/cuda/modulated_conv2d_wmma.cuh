@@ -53,6 +53,7 @@ struct WmmaShape : Mma<T_> {
   static constexpr int kThreads = 32 * kWarps_, kM = 16 * kFragments;
   static constexpr int kChannels = (kReach == 1 ? 64 : 32) / static_cast<int>(sizeof(T));
   static constexpr int kPad = 16 / static_cast<int>(sizeof(T));
+  static constexpr int kLoads = 4;
   static constexpr int kPatchRows = kTileHeight + kReach - 1;
   static constexpr int kPatchColumns = kTileWidth + kReach - 1;
   static constexpr int kPixelPitch = kReach == 1 ? kChannels + kPad : kChannels;

@@ -40,14 +40,23 @@ SHIM_HIDDEN inline void meet(Location at) {
   wait(State::kAtWarp, 0xffffffffu, site, static_cast<int>(at.line()));
 }
 
+[[noreturn]] SHIM_HIDDEN inline void die_at(Location at, const char* why) {
+  std::fprintf(stderr, "%s, line %d: ", at.file_name(), static_cast<int>(at.line()));
+  die(why);
+}
+
 // Lanes meet and have to bring the same tile.
 SHIM_HIDDEN inline void meet_at_tile(const void* tile, unsigned ldm, size_t element, Location at) {
-  if (reinterpret_cast<uintptr_t>(tile) % 32 != 0) die("a fragment's pointer is not aligned to 32");
-  if (ldm * element % 16 != 0) die("a fragment's leading dimension is no multiple of 16 bytes");
+  if (reinterpret_cast<uintptr_t>(tile) % 32 != 0) {
+    die_at(at, "a fragment's pointer is not aligned to 32 bytes");
+  }
+  if (ldm * element % 16 != 0) {
+    die_at(at, "a fragment's leading dimension is no multiple of 16 bytes");
+  }
   uint64_t* slots = machine.slots[thread() / kWarp];
   slots[lane()] = reinterpret_cast<uintptr_t>(tile) + ldm;
   meet(at);
-  if (slots[0] != slots[lane()]) die("lanes of a warp name different tiles");
+  if (slots[0] != slots[lane()]) die_at(at, "lanes of a warp name different tiles");
   meet(at);
 }
 
