@@ -4,8 +4,9 @@
 // Both kernels: blocks of 128 threads; weights times in_scale in shared memory, 512 channels at a
 // time (8 KiB, double 16 KiB); a 16-byte load of x feeds 4 multiply-adds for each of its values.
 // Contiguous: a thread has a pack of pixels and walks the channels, four loads in flight; a block
-// reads C_in * 2 KiB. channels_last: 8 lanes read 128 neighbouring bytes of a pixel, four pixels in
-// flight, and add up; a block reads C_in * 64 values. The image is one row: p.width pixels.
+// reads C_in * 2 KiB and has 8 or 16 KiB of shared memory more for its sums. channels_last: 8 lanes
+// read 128 neighbouring bytes of a pixel, four pixels in flight, and add up; a block reads C_in *
+// 64 values. The image is one row: p.width pixels.
 #pragma once
 
 #include "cuda/modulated_conv2d_epilogue.cuh"
