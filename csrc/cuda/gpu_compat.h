@@ -8,6 +8,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
+#include <mma.h>
 
 // An array of `size` (a constant) elements, shared by the threads of a block.
 #define GPU_SHARED(Type, name, size) __shared__ Type name[size]

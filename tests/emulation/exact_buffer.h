@@ -13,6 +13,7 @@ namespace fastgan::cuda {
 template <typename T>
 class Buffer {
  public:
+  Buffer(int64_t size, float value) : Buffer(size, false, value) {}
   Buffer(int64_t size, bool shifted, float value) : size_(size) {
     block_ = static_cast<T*>(std::malloc(sizeof(T) * (size + shifted)));
     data_ = block_ + shifted;

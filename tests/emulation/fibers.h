@@ -179,10 +179,11 @@ SHIM_HIDDEN inline void wait(State state, unsigned mask, int site, int line) {
   to_scheduler();
 }
 
-// Memory of the block, all bytes 0xff: NaN in every floating type, so that a read before the write
-// shows.
+// Memory of the block, aligned as on the GPU, all bytes 0xff: NaN in every floating type, so that a
+// read before the write shows.
 SHIM_HIDDEN inline void* poisoned(size_t bytes) {
-  void* memory = std::malloc(bytes);
+  void* memory = nullptr;
+  if (posix_memalign(&memory, 128, bytes) != 0) die("no memory for a block");
   std::memset(memory, 0xff, bytes);
   machine.garbage.push_back(memory);
   return memory;

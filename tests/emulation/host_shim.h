@@ -2,8 +2,9 @@
 //
 // It runs one block at a time and is deterministic; CUDA_SHIM_ORDER = fwd, rev or a seed permutes
 // the order in which threads run. It aborts on barriers and warp operations that threads do not
-// meet together, and on launches that a GPU would refuse. It knows nothing of tensor cores, inline
-// PTX, asynchronous copies, weak memory order, fast intrinsics and speed.
+// meet together, and on launches that a GPU would refuse. Of tensor cores it knows nvcuda::wmma
+// (wmma_shim.h). It knows nothing of inline PTX, asynchronous copies, weak memory order, fast
+// intrinsics and speed.
 #pragma once
 
 #include <math.h>
@@ -164,3 +165,5 @@ void launch(Kernel kernel, dim3 grid, dim3 block, size_t bytes, cudaStream_t, Ar
 #define GPU_SHARED_DYN(Type, name) Type* name = reinterpret_cast<Type*>(shim::dynamic_shared())
 #define GPU_LAUNCH(kernel, grid, block, bytes, stream, ...) \
   shim::launch(kernel, grid, block, bytes, stream, __VA_ARGS__)
+
+#include "wmma_shim.h"

@@ -67,6 +67,35 @@ __global__ void mirror(const float* x, const float* scale, float* y, float* tota
 #endif
 }
 
+namespace wmma = nvcuda::wmma;
+
+#ifdef PLANT_TRANSPOSED_FRAGMENT
+using RightLayout = wmma::col_major;
+#else
+using RightLayout = wmma::row_major;
+#endif
+#ifdef PLANT_MISALIGNED_FRAGMENT
+constexpr int kFragmentOffset = 8;
+#else
+constexpr int kFragmentOffset = 0;
+#endif
+
+// c = a * b in tiles of 16 x 16; each warp has its own b and c.
+__global__ void product(const __half* a, const __half* b, float* c) {
+  const int warp = threadIdx.x / 32;
+  wmma::fragment<wmma::matrix_a, 16, 16, 16, __half, wmma::row_major> left;
+  wmma::fragment<wmma::matrix_b, 16, 16, 16, __half, RightLayout> right;
+  wmma::fragment<wmma::accumulator, 16, 16, 16, float> sum;
+  wmma::fill_fragment(sum, 0.0f);
+  wmma::load_matrix_sync(left, a, 16);
+  wmma::load_matrix_sync(right, b + warp * 256 + kFragmentOffset, 16);
+  wmma::mma_sync(sum, left, right, sum);
+#ifdef PLANT_DIVERGENT_FRAGMENT
+  if (threadIdx.x % 32 < 16) return;
+#endif
+  wmma::store_matrix_sync(c + warp * 256, sum, 16, wmma::mem_row_major);
+}
+
 __global__ void nothing() {}
 
 __global__ void too_much_shared(float* y) {
@@ -89,6 +118,26 @@ void refused(const char* name, float* y) {
   if (!std::strcmp(name, "shared")) launch(too_much_shared, dim3(1), dim3(32), y);
 }
 
+// Elements of the emulated product that differ from a plain one; small integers are exact.
+int wrong_products() {
+  alignas(32) static __half a[256], b[512 + 16];
+  alignas(32) static float c[512];
+  for (int i = 0; i < 256; ++i) a[i] = __float2half(static_cast<float>(i % 7));
+  for (int i = 0; i < 512; ++i) b[i] = __float2half(static_cast<float>(i % 5 - i / 100));
+  launch(product, dim3(1), dim3(64), a, b, c);
+  int wrong = 0;
+  for (int i = 0; i < 512; ++i) {
+    float sum = 0;
+    for (int k = 0; k < 16; ++k) {
+      sum +=
+          __half2float(a[i / 16 % 16 * 16 + k]) * __half2float(b[i / 256 * 256 + k * 16 + i % 16]);
+    }
+    wrong += c[i] != sum;
+  }
+  if (wrong != 0) std::fprintf(stderr, "plants.cpp: the product of fragments is wrong\n");
+  return wrong;
+}
+
 int main(int count, char** arguments) {
   float* x = static_cast<float*>(std::malloc(sizeof(float) * kSize));
   float* y = static_cast<float*>(std::malloc(sizeof(float) * kSize));
@@ -100,7 +149,7 @@ int main(int count, char** arguments) {
   } else {
     launch(mirror, dim3(kBlocks), dim3(kThreads), x, scale, y, &total);
   }
-  int wrong = 0;
+  int wrong = wrong_products();
   for (int i = 0; i < kSize; ++i) {
     const int opposite = i / kThreads * kThreads + kThreads - 1 - i % kThreads;
     const float value = x[i] + 2 * (opposite < kSize ? x[opposite] : 0.0f);

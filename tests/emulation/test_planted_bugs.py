@@ -15,6 +15,9 @@ PLANTS = {
     "PLANT_CROSS_BLOCK_RACE": ("tsan", "data race"),
     "PLANT_DIVERGENT_BARRIER": ("plain", "divergent __syncthreads"),
     "PLANT_EXITED_LANES": ("plain", "names exited lanes"),
+    "PLANT_TRANSPOSED_FRAGMENT": ("plain", "the product of fragments is wrong"),
+    "PLANT_MISALIGNED_FRAGMENT": ("plain", "a fragment's pointer is not aligned to 32 bytes"),
+    "PLANT_DIVERGENT_FRAGMENT": ("plain", "names exited lanes"),
 }
 REFUSED = {
     "threads": "illegal number of threads",

@@ -7,7 +7,6 @@ import pytest
 
 from tests.emulation import build
 
-
 DRIVERS = sorted(path.name for path in build.HERE.glob("driver_*.cpp"))
 
 

@@ -18,13 +18,14 @@ ARCHITECTURES = ("sm_80", "sm_90")
 # Spills fail the build: a kernel that spills works, only slowly, so no other test would tell.
 FLAGS = ("-std=c++17", "-O3", "-cubin", "-Xptxas", "-warn-spills,-Werror", f"-I{ROOT / 'csrc'}")
 
-# Memory instructions that are counted: local memory, which is what spills and indexed local arrays
-# become, and 16-byte accesses of global memory.
+# Instructions that are counted: local memory, which is what spills and indexed local arrays become,
+# 16-byte accesses of global memory, and multiplications of tensor cores.
 INSTRUCTIONS = {
     "local_loads": r"LDL\b",
     "local_stores": r"STL\b",
     "wide_loads": r"LDG\.E(?:\.\w+)*?\.128\b",
     "wide_stores": r"STG\.E(?:\.\w+)*?\.128\b",
+    "tensor_core": r"HMMA\b",
 }
 
 Usage = dict[str, int]

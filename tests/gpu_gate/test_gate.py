@@ -24,7 +24,7 @@ def _tools() -> None:
 
 def regressions(now: measure.Usage, before: measure.Usage, same_compiler: bool) -> list[str]:
     """Where `now` differs from `before`. Another compiler may take an eighth more registers and
-    unroll differently, but not lose wide accesses or gain shared memory."""
+    unroll differently, but not lose wide accesses or tensor cores, or gain shared memory."""
     if same_compiler:
         return [f"{key}: {before[key]} -> {now[key]}" for key in before if now[key] != before[key]]
     wrong = []
@@ -32,8 +32,8 @@ def regressions(now: measure.Usage, before: measure.Usage, same_compiler: bool) 
         wrong.append(f"registers: {before['registers']} -> {now['registers']}")
     if now["shared"] > before["shared"]:
         wrong.append(f"shared: {before['shared']} -> {now['shared']}")
-    for key in ("wide_loads", "wide_stores"):
-        if before[key] > 0 and now[key] == 0:
+    for key in ("wide_loads", "wide_stores", "tensor_core"):
+        if before.get(key, 0) > 0 and now[key] == 0:
             wrong.append(f"{key}: {before[key]} -> 0")
     return wrong
 
@@ -63,6 +63,16 @@ def test_usage_is_that_of_the_baseline(source, arch):
     wrong = {name: regressions(now[name], before[name], same_compiler) for name in now}
     wrong = {name: lines for name, lines in wrong.items() if lines}
     assert not wrong, f"{wrong}; {REFRESH}"
+
+
+@pytest.mark.parametrize("arch", measure.ARCHITECTURES)
+def test_modulated_conv2d_has_the_instructions_it_claims(arch):
+    kernels = measure.usage(measure.ROOT / "csrc" / "cuda" / "modulated_conv2d.cu", arch)
+    on_tensor_cores = [name for name in kernels if "wmma" in name]
+    assert len(on_tensor_cores) == 9
+    for name, used in kernels.items():
+        assert (used["tensor_core"] > 0) == (name in on_tensor_cores), name
+        assert used["wide_loads"] > 0, name
 
 
 def test_no_baseline_without_a_source():
@@ -127,9 +137,11 @@ def test_what_is_counted(tmp_path):
 
 def test_regressions_are_seen():
     before = {"registers": 40, "stack": 0, "shared": 512, "wide_loads": 4, "wide_stores": 4}
+    before["tensor_core"] = 8
     assert regressions(before, before, same_compiler=True) == []
     assert regressions(before, before, same_compiler=False) == []
-    for key, value in (("registers", 46), ("shared", 513), ("wide_loads", 0), ("wide_stores", 0)):
+    worse = {"registers": 46, "shared": 513, "wide_loads": 0, "wide_stores": 0, "tensor_core": 0}
+    for key, value in worse.items():
         for same_compiler in (True, False):
             assert len(regressions({**before, key: value}, before, same_compiler)) == 1
     assert regressions({**before, "registers": 44}, before, same_compiler=False) == []
