@@ -47,6 +47,7 @@ PYTHON_ROOMS = (
 KERNEL_ROOMS = (
     "csrc/cpu/{op}.cpp",
     "csrc/cpu/{op}_kernel.h",
+    "csrc/cuda_ops/{op}.cu",
     "kernels/{op}.py",
     "benchmarks/bench_{op}.py",
     "tests/triton/interpreted/test_{op}.py",
