@@ -13,7 +13,7 @@ CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -
 FORMATTED_FILES := $(CXX_FILES) $(wildcard tests/emulation/*.h tests/emulation/*.cpp)
 CUDA_VENV := build/cuda-venv
 CUDA_ENVIRONMENT := $(CUDA_VENV)/.installed
-# The newest torch on PyPI that is built with CUDA 13, 5.6 GB with what it asks for.
+# A torch that PyPI has with CUDA 13: 5.6 GB with what it asks for.
 CUDA_TORCH := torch==2.14.1
 CUDA_TOOLCHAIN := nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 \
   'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*'
@@ -49,7 +49,7 @@ cuda-check: venv  ## compile the CUDA kernels and their bindings for GPUs; needs
 
 # nvcc and the headers it needs, without a driver, a GPU or root: 271 MB.
 cuda-toolchain: venv  ## install nvcc from PyPI into .venv, where none is on PATH
-	@command -v nvcc > /dev/null || test -x $(BIN)/../lib/python3*/site-packages/nvidia/cu13/bin/nvcc \
+	@command -v nvcc > /dev/null || test -x $(VENV)/lib/python3*/site-packages/nvidia/cu13/bin/nvcc \
 	  || $(BIN)/pip install -q --no-deps $(CUDA_TOOLCHAIN)
 
 test-cuda-build: $(CUDA_ENVIRONMENT)  ## build both extensions with a CUDA torch; needs nvcc, no GPU

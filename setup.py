@@ -83,6 +83,7 @@ def extension_arguments() -> dict:
     if with_cuda:
         cuda = build.cuda_sources(ROOT), build.cuda_headers(ROOT), build.cuda_flags()
         extensions.append(extension(CUDAExtension, "_C_cuda", *cuda))
+        build.link_runtime(extensions[-1].libraries, extensions[-1].extra_link_args)
     return {"ext_modules": extensions, "cmdclass": {"build_ext": OptionalBuild}}
 
 

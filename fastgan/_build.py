@@ -140,3 +140,13 @@ def prepare_cuda(torch_cuda: str | None) -> bool:
     os.environ["CUDA_HOME"] = str(toolkit_of(nvcc))
     os.environ.setdefault("TORCH_CUDA_ARCH_LIST", architectures(nvcc))
     return True
+
+
+def link_runtime(libraries: list[str], arguments: list[str]) -> None:
+    """Change what the extension is linked with where the toolkit came as wheels, which have no
+    libcudart.so for -lcudart to find, but libcudart.so.13 or the like."""
+    home = Path(os.environ["CUDA_HOME"])
+    versions = sorted(home.glob("lib*/libcudart.so.*"))
+    if versions and not list(home.glob("lib*/libcudart.so")):
+        libraries.remove("cudart")
+        arguments.append(str(versions[-1]))

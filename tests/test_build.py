@@ -97,6 +97,20 @@ def test_what_is_missing_is_named(missing, nvcc, monkeypatch, capsys):
         _build.prepare_cuda(torch_cuda)
 
 
+def test_the_runtime_of_a_wheel_is_linked_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))
+    runtime = tmp_path / "lib" / "libcudart.so.13"
+    runtime.parent.mkdir()
+    runtime.touch()
+    libraries, arguments = ["c10", "cudart"], []
+    _build.link_runtime(libraries, arguments)
+    assert (libraries, arguments) == (["c10"], [str(runtime)])
+    runtime.with_suffix("").touch()  # libcudart.so: a toolkit's
+    libraries, arguments = ["c10", "cudart"], []
+    _build.link_runtime(libraries, arguments)
+    assert (libraries, arguments) == (["c10", "cudart"], [])
+
+
 def test_nonsense_is_refused(monkeypatch):
     monkeypatch.setenv("FASTGAN_CUDA", "yes")
     with pytest.raises(SystemExit, match="must be auto, 1 or 0, got yes"):
