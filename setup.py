@@ -56,22 +56,22 @@ def extension_arguments() -> dict:
         """Any compiler failure is survivable, and costs only the extension that it is in."""
 
         def build_extensions(self):
-            self.failed = {}
+            self.failed = []
             try:
                 super().build_extensions()
             except (Exception, SystemExit) as error:
-                self.failed = dict.fromkeys(self.extensions, first_line(error))
-            for extension, reason in self.failed.items():
+                self.failed = [(extension, error) for extension in self.extensions]
+            for extension, error in self.failed:
                 # Older kernels must not serve newer Python.
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
                 self.extensions.remove(extension)
-                skip(extension.name, reason)
+                skip(extension.name, first_line(error))
 
         def build_extension(self, extension):
             try:
                 super().build_extension(extension)
             except (Exception, SystemExit) as error:
-                self.failed[extension] = first_line(error)
+                self.failed.append((extension, error))
 
     def extension(kind, name, sources, headers, flags):
         include = [str(ROOT / "csrc")]
