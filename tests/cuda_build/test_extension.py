@@ -28,7 +28,6 @@ except ImportError as error:
     pytest.skip(reason, allow_module_level=True)
 
 KERNELS = sorted(triton.LAUNCHERS)
-TAPS = torch.tensor([[1.0, 3.0, 3.0, 1.0]]).T @ torch.tensor([[1.0, 3.0, 3.0, 1.0]]) / 64
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -44,13 +43,22 @@ def calls(x: Tensor) -> dict[str, tuple]:
     channels = x.shape[1]
     bias, scale = x.new_ones(channels), x.new_ones(x.shape[:2]).to(torch.float32)
     noise = scale.new_ones(x.shape[0], 1, *x.shape[2:])
+    taps = x.new_ones(4, 4).to(torch.float32)
     act = (1, "swish", 0.2, 1.0, 0.5)
     u, v = x.new_ones(channels), x.new_ones(x[:, :1].numel())
     return {
         "bias_act": (x, bias, *act),
         "bias_act_grad": (x, x, bias, *act, False, True),
         "bias_act_grad2": (x, x, x, bias, *act),
-        "upfirdn2d": (x, TAPS.to(x.device), [2, 2], [1, 1], [2, 1, 2, 1], False, 4.0),
+        "upfirdn2d": (
+            x,
+            x.new_ones(4, 4, dtype=torch.float32),
+            [2, 2],
+            [1, 1],
+            [2, 1, 2, 1],
+            False,
+            4.0,
+        ),
         "modulated_conv2d_scale": (x, scale, noise),
         "modulated_conv2d_scale_grad": (x, x, scale, True),
         "spectral_norm": (x, u, 1, 1e-12, 1),
