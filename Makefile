@@ -11,16 +11,22 @@ ENVIRONMENT := $(VENV)/.installed
 EXTENSION := fastgan/_C.abi3.so
 CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 FORMATTED_FILES := $(CXX_FILES) $(wildcard tests/emulation/*.h tests/emulation/*.cpp)
+CUDA_VENV := build/cuda-venv
+CUDA_ENVIRONMENT := $(CUDA_VENV)/.installed
+# A torch that PyPI has with CUDA 13: 5.6 GB with what it asks for.
+CUDA_TORCH := torch==2.14.1
+CUDA_TOOLCHAIN := nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 \
+  'nvidia-cuda-runtime==13.0.*' 'nvidia-cuda-cccl==13.0.*'
 # One thread per worker: the tests are many and small.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help venv build test test-all test-asan gpu-baseline demo bench lint format clean
+.PHONY: help venv build test test-all test-asan test-cuda-build cuda-check cuda-toolchain gpu-baseline demo bench lint format clean
 unexport PYTHONPATH
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 venv: $(ENVIRONMENT)  ## create .venv with the pinned requirements and fastgan, editable
 build: $(EXTENSION)  ## compile the C++ kernels, when they changed
@@ -37,6 +43,17 @@ test-asan: venv  ## run the tests of the C++ kernels under AddressSanitizer and 
 gpu-baseline: venv  ## compile the Triton and CUDA kernels for GPUs and record their registers
 	$(BIN)/python -m tests.triton.baseline
 	$(BIN)/python -m tests.gpu_gate.baseline
+
+cuda-check: venv  ## compile the CUDA kernels and their bindings for GPUs; needs nvcc, no GPU
+	FASTGAN_REQUIRE=nvcc $(BIN)/python -m pytest tests/gpu_gate $(ARGS)
+
+# nvcc and the headers it needs, without a driver, a GPU or root: 271 MB.
+cuda-toolchain: venv  ## install nvcc from PyPI into .venv, where none is on PATH
+	@command -v nvcc > /dev/null || test -x $(VENV)/lib/python3*/site-packages/nvidia/cu13/bin/nvcc \
+	  || $(BIN)/pip install -q --no-deps $(CUDA_TOOLCHAIN)
+
+test-cuda-build: $(CUDA_ENVIRONMENT)  ## build both extensions with a CUDA torch; needs nvcc, no GPU
+	tools/test_cuda_build.sh $(CUDA_VENV) $(ARGS)
 
 demo: build  ## train a small StyleGAN2 on the shipped images for five minutes, and sample it
 	$(BIN)/fastgan demo $(ARGS)
@@ -75,6 +92,12 @@ $(ENVIRONMENT): constraints.txt pyproject.toml setup.py
 	$(BIN)/pip install -q -c constraints.txt torch setuptools wheel ninja pybind11
 	FASTGAN_SKIP_EXT=1 $(BIN)/pip install -q -c constraints.txt --no-build-isolation \
 	  -e '.[$(EXTRAS)]'
+	@touch $@
+
+# Apart from .venv, whose torch is built for CPUs.
+$(CUDA_ENVIRONMENT): Makefile
+	test -x $(CUDA_VENV)/bin/pip || $(PYTHON) -m venv --clear $(CUDA_VENV)
+	$(CUDA_VENV)/bin/pip install -q $(CUDA_TORCH) setuptools wheel ninja numpy pytest
 	@touch $@
 
 # No file comes of a failed build, which setup.py reports in one line, so the next make tries again.

@@ -1,7 +1,9 @@
-"""Builds `fastgan._C` when a C++ compiler is there, and installs without it when not.
+"""Builds `fastgan._C` when a C++ compiler is there, `fastgan._C_cuda` when nvcc and a CUDA build of
+torch are too, and installs without them when not.
 
-FASTGAN_REQUIRE_EXT=1 turns a failed build into an error; FASTGAN_SKIP_EXT=1 installs without
-trying, for `make`, which builds in place afterwards.
+FASTGAN_REQUIRE_EXT=1 turns a failed build of the C++ kernels into an error, FASTGAN_CUDA=1 one of
+the CUDA kernels, which FASTGAN_CUDA=0 leaves out. FASTGAN_SKIP_EXT=1 installs without trying, for
+`make`, which builds in place afterwards.
 """
 
 import importlib.util
@@ -12,7 +14,11 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
-REQUIRED = os.environ.get("FASTGAN_REQUIRE_EXT") == "1"
+REQUIRED = {"fastgan._C": "FASTGAN_REQUIRE_EXT", "fastgan._C_cuda": "FASTGAN_CUDA"}
+LOST = {
+    "fastgan._C": "C++ kernels not built ({}); the torch reference backend serves.",
+    "fastgan._C_cuda": "CUDA kernels not built ({}); Triton or the torch reference serves GPUs.",
+}
 
 
 def load_build():
@@ -22,42 +28,63 @@ def load_build():
     return module
 
 
-def skip(reason: str) -> None:
-    message = f"fastgan: C++ kernels not built ({reason}); the torch reference backend serves."
-    if REQUIRED:
-        raise SystemExit(f"{message} FASTGAN_REQUIRE_EXT=1 makes this an error.")
+def skip(name: str, reason: str) -> None:
+    message = f"fastgan: {LOST[name].format(reason)}"
+    if os.environ.get(REQUIRED[name]) == "1":
+        raise SystemExit(f"{message} {REQUIRED[name]}=1 makes this an error.")
     print(message, file=sys.stderr)
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0]
 
 
 def extension_arguments() -> dict:
     if os.environ.get("FASTGAN_SKIP_EXT") == "1":
         return {}
+    build = load_build()
     try:
-        from torch.utils.cpp_extension import BuildExtension, CppExtension
+        import torch
+
+        with_cuda = build.prepare_cuda(torch.version.cuda)  # before the next line, which looks
+        from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
     except ImportError as error:
-        skip(f"torch cannot be imported: {error}; use --no-build-isolation")
+        skip("fastgan._C", f"torch cannot be imported: {error}; use --no-build-isolation")
         return {}
 
     class OptionalBuild(BuildExtension):
+        """Any compiler failure is survivable, and costs only the extension that it is in."""
+
         def build_extensions(self):
+            self.failed = []
             try:
                 super().build_extensions()
-            except (Exception, SystemExit) as error:  # any compiler failure is survivable
-                for extension in self.extensions:  # older kernels must not serve newer Python
-                    Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
-                skip((str(error).strip() or repr(error)).splitlines()[0])
-                self.extensions.clear()
+            except (Exception, SystemExit) as error:
+                self.failed = [(extension, error) for extension in self.extensions]
+            for extension, error in self.failed:
+                # Older kernels must not serve newer Python.
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+                self.extensions.remove(extension)
+                skip(extension.name, first_line(error))
 
-    build = load_build()
-    extension = CppExtension(
-        "fastgan._C",
-        build.cpu_sources(ROOT),
-        depends=build.cpu_headers(ROOT),
-        include_dirs=[str(ROOT / "csrc")],
-        extra_compile_args={"cxx": build.cpu_flags()},
-        py_limited_api=True,
-    )
-    return {"ext_modules": [extension], "cmdclass": {"build_ext": OptionalBuild}}
+        def build_extension(self, extension):
+            try:
+                super().build_extension(extension)
+            except (Exception, SystemExit) as error:
+                self.failed.append((extension, error))
+
+    def extension(kind, name, sources, headers, flags):
+        include = [str(ROOT / "csrc")]
+        more = {"depends": headers, "include_dirs": include, "extra_compile_args": flags}
+        return kind(f"fastgan.{name}", sources, **more, py_limited_api=True)
+
+    cpu = build.cpu_sources(ROOT), build.cpu_headers(ROOT), {"cxx": build.cpu_flags()}
+    extensions = [extension(CppExtension, "_C", *cpu)]
+    if with_cuda:
+        cuda = build.cuda_sources(ROOT), build.cuda_headers(ROOT), build.cuda_flags()
+        extensions.append(extension(CUDAExtension, "_C_cuda", *cuda))
+        build.link_runtime(extensions[-1].libraries, extensions[-1].extra_link_args)
+    return {"ext_modules": extensions, "cmdclass": {"build_ext": OptionalBuild}}
 
 
 SUBTREES = {"fastgan.kernels": "kernels", "fastgan.csrc": "csrc"}

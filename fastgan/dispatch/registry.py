@@ -15,8 +15,8 @@ from typing import Any, Protocol, cast
 from fastgan.dispatch.spec import OpCall
 
 OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "conv2d_resample", "spectral_norm")
-BACKENDS = ("reference", "cpp", "triton")
-AUTO_ORDER = {"cpu": ("cpp", "reference"), "cuda": ("triton", "reference")}
+BACKENDS = ("reference", "cpp", "cuda", "triton")
+AUTO_ORDER = {"cpu": ("cpp", "reference"), "cuda": ("cuda", "triton", "reference")}
 FALLBACK_ORDER = ("reference",)  # devices that no kernel serves
 
 

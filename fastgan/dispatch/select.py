@@ -67,8 +67,8 @@ def use_backend(request: str) -> Iterator[None]:
     """Ask for a backend inside a `with` block, in this thread.
 
     Args:
-        request: a backend name ("reference", "cpp", "triton", "auto"), or choices per op such as
-            "bias_act=cpp,upfirdn2d=reference".
+        request: a backend name ("reference", "cpp", "cuda", "triton" or "auto"), or choices
+            per op such as "bias_act=cpp,upfirdn2d=reference".
 
     Raises:
         ConfigError: a name is not known.

@@ -42,8 +42,8 @@ def bias_act(
         alpha: slope of "lrelu" for negative input; None means 0.2. Other activations ignore it.
         gain: output scale; None means sqrt(2) for relu, lrelu and swish, 1 for the others.
         clamp: the output is limited to [-clamp, clamp], clamp >= 0; None means no limit.
-        backend: "reference", "cpp" or "triton"; None lets `fastgan.use_backend`, FASTGAN_BACKEND
-            and then the machine decide.
+        backend: "reference", "cpp", "cuda" or "triton"; None lets `fastgan.use_backend`,
+            FASTGAN_BACKEND and then the machine decide.
 
     Returns:
         Shape, dtype and memory format of x (contiguous when x has gaps or overlaps). Half types

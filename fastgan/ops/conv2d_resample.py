@@ -47,7 +47,7 @@ def conv2d_resample(
         groups: split of the channels, as in torch.
         flip_weight: True correlates (as torch does), False convolves.
         flip_filter: the same for the filter, which convolves by default.
-        backend: "reference", "cpp" or "triton"; None lets dispatch choose.
+        backend: "reference", "cpp", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         [N, C_out, out_h, out_w], dtype of x.

@@ -51,7 +51,7 @@ def modulated_conv2d(
         resample_filter: float32 taps from `setup_filter`.
         demodulate: normalise to unit variance for unit-variance input.
         flip_weight: True correlates, False convolves.
-        backend: "reference", "cpp" or "triton"; None lets dispatch choose.
+        backend: "reference", "cpp", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         [N, C_out, out_h, out_w], dtype of x. In half precision with demodulation the weight is

@@ -40,7 +40,7 @@ def spectral_norm(
         eps: floor of the norms in `normalize`. It does not floor sigma: a zero weight gives
             sigma 0 and 0 / 0 = NaN, so that the failure shows.
         dim: the output dimension: 0, or 1 for transposed convolutions.
-        backend: "reference", "cpp" or "triton"; None lets dispatch choose.
+        backend: "reference", "cpp", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         (weight / sigma in the memory format of weight, sigma as a scalar tensor, u_new). u_new

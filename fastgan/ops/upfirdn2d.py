@@ -87,7 +87,7 @@ def upfirdn2d(
         padding: int, [x, y] or [x0, x1, y0, y1].
         flip_filter: True correlates, False (default) convolves.
         gain: scale of the output.
-        backend: "reference", "cpp" or "triton"; None lets dispatch choose.
+        backend: "reference", "cpp", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         [N, C, out_h, out_w] in x's dtype and memory format, with

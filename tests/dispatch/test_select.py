@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -75,23 +75,28 @@ def test_explicit_backend_that_cannot_run_raises_with_every_reason() -> None:
     message = str(caught.value)
     assert "backend 'cpp' cannot run torch.float32 on meta" in message
     assert "cpp: serves CPU tensors, not meta" in message
+    assert "cuda: " in message
     assert "triton: " in message
     assert "reference: available" in message
 
 
 @pytest.fixture
 def triton_backend(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The adapter of Triton on a machine with Triton, a GPU and a compiler, not interpreted."""
-    from fastgan.backends import triton
+    """The adapter of Triton on a machine with Triton, a GPU and a compiler, not interpreted, and
+    without the CUDA extension."""
+    from fastgan.backends import cuda, triton
 
+    monkeypatch.setitem(sys.modules, "fastgan._C_cuda", None)  # an import of it fails
     monkeypatch.setattr(sys.modules["fastgan.dispatch.select"], "_resolved", {})
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     monkeypatch.setattr(triton, "find_spec", lambda name: name)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(triton.shutil, "which", lambda name: f"/usr/bin/{name}")
-    triton.why_unavailable.cache_clear()
+    for adapter in (cuda, triton):
+        adapter.why_unavailable.cache_clear()
     yield triton
-    triton.why_unavailable.cache_clear()
+    for adapter in (cuda, triton):
+        adapter.why_unavailable.cache_clear()
 
 
 def test_triton_serves_cuda_tensors_and_no_others(triton_backend: ModuleType) -> None:
@@ -150,6 +155,54 @@ def test_triton_has_every_launcher_that_cpp_has(triton_backend: ModuleType) -> N
         launcher = inspect.signature(triton_backend.launcher(name))
         schema = operator.default._schema
         assert list(launcher.parameters) == [argument.name for argument in schema.arguments]
+
+
+@pytest.fixture
+def cuda_backend(triton_backend: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The adapter of CUDA where its extension is built, with the kernels of two ops, and where
+    Triton would run as well."""
+    from fastgan.backends import cuda
+
+    kernels = SimpleNamespace(bias_act=None, upfirdn2d=None)
+    monkeypatch.setattr(torch.ops, "fastgan_cuda", kernels, raising=False)
+    monkeypatch.setitem(sys.modules, "fastgan._C_cuda", ModuleType("fastgan._C_cuda"))
+    cuda.why_unavailable.cache_clear()
+    sys.modules["fastgan.dispatch.select"]._log_once.cache_clear()
+    return cuda
+
+
+def test_cuda_comes_before_triton(cuda_backend: ModuleType) -> None:
+    assert cuda_backend.why_unavailable() is None
+    for op in ("bias_act", "upfirdn2d", "conv2d_resample"):
+        assert _automatic(OpCall(op, "cuda", torch.float16)) == "cuda"
+    why = registry.why_not("cuda", OpCall("bias_act", "cpu", torch.float32))
+    assert why == "serves CUDA tensors, not cpu"
+    why = registry.why_not("cuda", OpCall("bias_act", "cuda", torch.int32))
+    assert "not torch.int32" in str(why)
+
+
+def test_an_op_that_cuda_lacks_is_served_by_triton(
+    cuda_backend: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="fastgan"):
+        for _ in range(2):
+            assert _automatic(OpCall("spectral_norm", "cuda", torch.float32)) == "triton"
+    assert [record.message for record in caplog.records] == [
+        "spectral_norm: backend cuda is not used: the extension fastgan._C_cuda has no kernel "
+        "spectral_norm: it is older than fastgan; rebuild"
+    ]
+
+
+def test_cuda_says_what_it_misses(
+    cuda_backend: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cuda_backend.why_unavailable() == "no CUDA device"
+    cuda_backend.why_unavailable.cache_clear()
+    monkeypatch.setitem(sys.modules, "fastgan._C_cuda", None)
+    reason = str(cuda_backend.why_unavailable())
+    assert "fastgan._C_cuda does not load" in reason
+    assert "FASTGAN_CUDA=1 pip install --no-build-isolation ." in reason
 
 
 def test_missing_extension_falls_back_once_and_says_so(

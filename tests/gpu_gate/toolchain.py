@@ -19,7 +19,7 @@ class MissingToolError(RuntimeError):
 
 # What to install where a program is missing.
 WHEELS = {
-    "nvcc": "nvidia-cuda-nvcc, nvidia-nvvm, nvidia-cuda-crt, nvidia-cuda-runtime, nvidia-cuda-cccl",
+    "nvcc": "the CUDA toolkit, or the wheels that `make cuda-toolchain` installs",
     "cuobjdump": "nvidia-cuda-cuobjdump, or triton, which ships it",
 }
 
