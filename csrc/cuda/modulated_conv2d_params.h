@@ -38,8 +38,8 @@ struct Call {
   }
 };
 
-// Scales, noise and bias may be null. filter: the 4 taps of both axes, of a correlation; only read
-// with up = 2.
+// Scales, noise and bias may be null. filter: the 4 taps of both axes, of a convolution as
+// upfirdn2d has it; only read with up = 2.
 template <typename T>
 struct Tensors {
   const T *x, *weight;

@@ -88,7 +88,8 @@ __device__ __forceinline__ void filter_slice(const acc_t<typename Shape::T>* t, 
   constexpr int kPairs = Shape::kTileWidth / 2, kAcross = Shape::kCellColumns;
   A taps[kFirTaps];
 #pragma unroll
-  for (int k = 0; k < kFirTaps; ++k) taps[k] = A(2) * __ldg(p.filter + k);  // gain 4 for both axes
+  for (int k = 0; k < kFirTaps; ++k)
+    taps[k] = A(2) * __ldg(p.filter + kFirTaps - 1 - k);  // gain 4 for both axes
   for (int unit = threadIdx.x; unit < kPairs * Shape::kSlice; unit += Shape::kThreads) {
     const int pair = p.y_channels_last ? unit / Shape::kSlice : unit % kPairs;
     const int channel = p.y_channels_last ? unit % Shape::kSlice : unit / kPairs;

@@ -2,21 +2,11 @@
 #include <cmath>
 
 #include "cuda/bias_act_kernel.cuh"
+#include "cuda_ops/activation.h"
 #include "cuda_ops/launch.h"
 
 namespace fastgan::cuda {
 namespace {
-
-// The order of Activation.
-constexpr const char* kActivations[] = {"linear", "relu", "lrelu",    "tanh", "sigmoid",
-                                        "elu",    "selu", "softplus", "swish"};
-
-Activation parse_activation(const std::string& name) {
-  for (int i = 0; i < 9; ++i) {
-    if (name == kActivations[i]) return static_cast<Activation>(i);
-  }
-  STD_TORCH_CHECK(false, "bias_act: no activation named ", name);
-}
 
 int64_t channels_of(const Tensor& x, int64_t dim) {
   if (x.dim() == 0) return 1;
@@ -45,7 +35,8 @@ Tensor bias_act(const Tensor& x_in, const std::optional<Tensor>& bias_in, int64_
   const BiasActShape shape = shape_of(x, dim, bias.has_value());
   dispatch_storage("bias_act", x.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    const auto k = make_coefficients<acc_t<T>>(parse_activation(act), alpha, gain, clamp);
+    const auto k =
+        make_coefficients<acc_t<T>>(parse_activation("bias_act", act), alpha, gain, clamp);
     launch_bias_act<T>(data<T>(x), data_or_null<T>(bias), mutable_data<T>(y), shape, k,
                        call.stream());
   });
@@ -72,7 +63,8 @@ std::tuple<Tensor, Tensor> bias_act_grad(const Tensor& grad_y_in, const Tensor& 
   dispatch_storage("bias_act_grad", ref.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
     using A = acc_t<T>;
-    const auto k = make_coefficients<A>(parse_activation(act), alpha, gain, clamp, from_output);
+    const auto k =
+        make_coefficients<A>(parse_activation("bias_act", act), alpha, gain, clamp, from_output);
     launch_bias_act_grad<T>(data<T>(ref), data<T>(grad_y), data_or_null<T>(bias),
                             mutable_data<T>(grad_x), with_bias ? mutable_data<T>(sums) : nullptr,
                             mutable_data<A>(workspace), shape, k, call.stream());
@@ -98,7 +90,8 @@ Tensor bias_act_grad2(const Tensor& grad_grad_x_in, const Tensor& grad_y_in, con
   const BiasActShape shape = shape_of(x, dim, bias.has_value());
   dispatch_storage("bias_act_grad2", x.scalar_type(), [&](auto tag) {
     using T = decltype(tag);
-    const auto k = make_coefficients<acc_t<T>>(parse_activation(act), alpha, gain, clamp);
+    const auto k =
+        make_coefficients<acc_t<T>>(parse_activation("bias_act", act), alpha, gain, clamp);
     launch_bias_act_grad2<T>(data<T>(x), data<T>(grad_y), data<T>(grad_grad_x),
                              data_or_null<T>(bias), mutable_data<T>(out), shape, k, call.stream());
   });

@@ -111,9 +111,10 @@ inline Tensor workspace_of(const Tensor& x, int64_t numel) {
   return torch::stable::new_empty(x, {numel}, compute_type(x));
 }
 
-// An uninitialised batch of images like x in dtype and device.
-inline Tensor empty_images(const Tensor& x, int64_t height, int64_t width, bool channels_last) {
-  const int64_t samples = x.size(0), channels = x.size(1);
+// An uninitialised batch of images like x in number, dtype and device.
+inline Tensor empty_images(const Tensor& x, int64_t channels, int64_t height, int64_t width,
+                           bool channels_last) {
+  const int64_t samples = x.size(0);
   if (!channels_last) return torch::stable::new_empty(x, {samples, channels, height, width});
   Tensor memory = torch::stable::new_empty(x, {samples, height, width, channels});
   return torch::stable::transpose(torch::stable::transpose(memory, 1, 3), 2, 3);

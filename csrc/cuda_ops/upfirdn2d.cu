@@ -44,7 +44,7 @@ Tensor upfirdn2d(const Tensor& x, const Tensor& filter_in, std::vector<int64_t> 
   const DeviceCall device_call("upfirdn2d", x);
   check_filter(device_call, filter_in);
   const Call call = call_of(x, filter_in, up, down, padding, flip_filter, gain);
-  Tensor y = empty_images(x, call.out_height(), call.out_width(), call.channels_last);
+  Tensor y = empty_images(x, x.size(1), call.out_height(), call.out_width(), call.channels_last);
   if (y.numel() == 0) return y;
   const Tensor filter = torch::stable::contiguous(filter_in);
   dispatch_storage("upfirdn2d", x.scalar_type(), [&](auto tag) {

@@ -127,7 +127,7 @@ def specification(t: Tensors, o: Options, rounding=lambda operand: operand) -> T
         scaled = scaled * t["in_scale"].to(dtype)[:, :, None, None]
     y = reference.conv2d_resample(
         rounding(scaled.to(x.dtype)), rounding(weight), t["filter"] if o.up > 1 else None, up=o.up,
-        padding=o.padding, flip_filter=True,
+        padding=o.padding, flip_filter=False,
     ).to(dtype)  # fmt: skip
     if "out_scale" in t:
         y = y * t["out_scale"].to(dtype)[:, :, None, None]
