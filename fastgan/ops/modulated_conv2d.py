@@ -8,16 +8,17 @@ convolution is `conv2d_resample`. The mathematics is in `fastgan.reference.modul
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastgan import reference
-from fastgan.dispatch import launcher, select
+from fastgan.dispatch import select
 from fastgan.ops._check import check_floating, check_rank, padding4
-from fastgan.ops._register import register
+from fastgan.ops.bias_act import bias_act
 from fastgan.ops.conv2d_resample import conv2d_resample
+from fastgan.ops.modulated_conv2d_scale import modulated_conv2d_scale
+from fastgan.reference.bias_act import ACTIVATIONS
 from fastgan.reference.modulated_conv2d import demodulation, normalize_half
 
 
@@ -33,11 +34,16 @@ def modulated_conv2d(
     resample_filter: Tensor | None = None,
     demodulate: bool = True,
     flip_weight: bool = True,
+    bias: Tensor | None = None,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
     backend: str | None = None,
 ) -> Tensor:
-    """Convolve each sample with the weight scaled by its style, and normalise.
+    """Convolve each sample with the weight scaled by its style, normalise, and activate.
 
-    y[n] = conv2d_resample(x[n], w[o, i] * s[n, i] * d[n, o]) + noise[n], with
+    y[n] = bias_act(conv2d_resample(x[n], w[o, i] * s[n, i] * d[n, o]) + noise[n], bias), with
     d[n, o] = rsqrt(sum_{i, kh, kw} (w[o, i, kh, kw] * s[n, i])^2 + 1e-8), or 1 without
     demodulation. Computed by scaling x and y, so that the weight stays constant.
 
@@ -51,6 +57,8 @@ def modulated_conv2d(
         resample_filter: float32 taps from `setup_filter`.
         demodulate: normalise to unit variance for unit-variance input.
         flip_weight: True correlates, False convolves.
+        bias: [C_out], floating point, rounded to the dtype of x where the pass is not fused.
+        act: activation, as in `bias_act`; so are alpha, gain and clamp.
         backend: "reference", "cpp" or "triton"; None lets dispatch choose.
 
     Returns:
@@ -60,23 +68,29 @@ def modulated_conv2d(
 
     Raises:
         TypeError: an argument is not floating point.
-        ValueError: a shape, factor or padding does not fit.
+        ValueError: a shape, factor, padding or activation does not fit.
         BackendUnavailableError: `backend` cannot run this call.
 
-    Differentiable: any order in x, weight, styles and noise.
+    Differentiable: any order in x, weight, styles, noise and bias.
 
     Source: Karras et al. 2020 (StyleGAN2), equations 1 to 3.
     """
     cut = padding4("modulated_conv2d", padding)
     _check(x, weight, styles)
+    _check_activation(weight, bias, act, clamp)
     chosen = select("modulated_conv2d", x, backend)
     if chosen == "reference":
         return reference.modulated_conv2d(
             x, weight, styles, noise=noise, up=up, down=down, padding=cut,
             resample_filter=resample_filter, demodulate=demodulate, flip_weight=flip_weight,
+            bias=bias, act=act, alpha=alpha, gain=gain, clamp=clamp,
         )  # fmt: skip
-    return _scaled(x, weight, styles, noise, up, down, cut, resample_filter, demodulate,
-                   flip_weight, chosen)  # fmt: skip
+    y = _scaled(x, weight, styles, noise, up, down, cut, resample_filter, demodulate, flip_weight,
+                chosen)  # fmt: skip
+    if bias is None and act == "linear" and gain in (None, 1) and clamp is None:
+        return y
+    bias = None if bias is None else bias.to(y.dtype)
+    return bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=clamp, backend=chosen)
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:
@@ -92,6 +106,21 @@ def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:
         )
 
 
+def _check_activation(weight: Tensor, bias: Tensor | None, act: str, clamp: float | None) -> None:
+    if act not in ACTIVATIONS:
+        raise ValueError(f"modulated_conv2d: act must be one of {list(ACTIVATIONS)}, got {act!r}")
+    if clamp is not None and clamp < 0:
+        raise ValueError(f"modulated_conv2d: clamp must be at least 0 or None, got {clamp}")
+    if bias is None:
+        return
+    check_floating("modulated_conv2d", "bias", bias)
+    if tuple(bias.shape) != (weight.shape[0],):
+        raise ValueError(
+            f"modulated_conv2d: bias must have shape [{weight.shape[0]}], one value per channel of "
+            f"the output, got {tuple(bias.shape)}"
+        )
+
+
 def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up: int, down: int,
             cut: tuple[int, int, int, int], resample_filter: Tensor | None, demodulate: bool,
             flip_weight: bool, backend: str) -> Tensor:  # fmt: skip
@@ -101,7 +130,7 @@ def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up:
     if half and demodulate:
         weight, styles = normalize_half(weight, styles)
     y = conv2d_resample(
-        torch.ops.fastgan.modulated_conv2d_scale(x, styles, None, backend),
+        modulated_conv2d_scale(x, styles, None, backend),
         weight.to(x.dtype),
         resample_filter,
         up=up,
@@ -114,9 +143,7 @@ def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up:
     # The kernel adds one plane of noise per sample; any other broadcast is torch's to add.
     fused = noise.to(dtype).expand(plane) if noise is not None and _is_plane(noise, y) else None
     if demodulate:
-        y = torch.ops.fastgan.modulated_conv2d_scale(
-            y, demodulation(weight, styles), fused, backend
-        )
+        y = modulated_conv2d_scale(y, demodulation(weight, styles), fused, backend)
         if noise is None or fused is not None:
             return y
     return y if noise is None else (y + noise.to(dtype)).to(x.dtype)
@@ -124,110 +151,3 @@ def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up:
 
 def _is_plane(noise: Tensor, y: Tensor) -> bool:
     return noise.ndim < 3 or noise.shape[-3] == 1
-
-
-# y = x * scale[n, c] + noise[n, pixel]. Scale and noise are float32 for half-precision x.
-
-
-def _scale(x: Tensor, scale: Tensor, noise: Tensor | None, backend: str) -> Tensor:
-    y: Tensor = launcher("modulated_conv2d_scale", backend)(x, scale, noise)
-    return y
-
-
-def _image_like(x: Tensor) -> Tensor:
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.empty_like(
-        x, memory_format=torch.channels_last if channels_last else torch.contiguous_format
-    )
-
-
-def _scale_fake(x: Tensor, scale: Tensor, noise: Tensor | None, backend: str) -> Tensor:
-    return _image_like(x)
-
-
-def _scale_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, scale, noise, backend = inputs
-    ctx.save_for_backward(x, scale)
-    ctx.with_noise = noise is not None
-    ctx.backend = backend
-
-
-def _scale_backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
-    x, scale = ctx.saved_tensors
-    with_noise = ctx.with_noise and ctx.needs_input_grad[2]
-    grad_x, grad_scale, grad_noise = torch.ops.fastgan.modulated_conv2d_scale_grad(
-        grad_y, x, scale, with_noise, ctx.backend
-    )
-    return grad_x, grad_scale, grad_noise if with_noise else None, None
-
-
-register(
-    "modulated_conv2d_scale(Tensor x, Tensor scale, Tensor? noise, str backend) -> Tensor",
-    _scale,
-    _scale_fake,
-    setup_context=_scale_setup_context,
-    backward=_scale_backward,
-)
-
-
-# (g * scale, sum of g * x over pixels, sum of g over channels).
-
-
-def _scale_grad(
-    grad_y: Tensor, x: Tensor, scale: Tensor, with_noise: bool, backend: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    found: tuple[Tensor, Tensor, Tensor] = launcher("modulated_conv2d_scale_grad", backend)(
-        grad_y, x, scale, with_noise
-    )
-    return found
-
-
-def _scale_grad_fake(
-    grad_y: Tensor, x: Tensor, scale: Tensor, with_noise: bool, backend: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    plane = (x.shape[0], 1, *x.shape[2:]) if with_noise else (0,)
-    return _image_like(x), scale.new_empty(scale.shape), scale.new_empty(plane)
-
-
-def _scale_grad_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad_y, x, scale, _, backend = inputs
-    ctx.save_for_backward(grad_y, x, scale)
-    ctx.set_materialize_grads(False)
-    ctx.backend = backend
-
-
-def _scale_grad_backward(
-    ctx: Any, to_grad_x: Tensor | None, to_grad_scale: Tensor | None, to_grad_noise: Tensor | None
-) -> tuple[Any, ...]:
-    """The op is bilinear, so its gradients are the same two kernels again."""
-    grad_y, x, scale = ctx.saved_tensors
-    apply = torch.ops.fastgan.modulated_conv2d_scale
-    on_grad_y = None if to_grad_x is None else apply(to_grad_x, scale, None, ctx.backend)
-    on_x, on_scale = None, None
-    if to_grad_scale is not None:
-        extra = apply(x, to_grad_scale, to_grad_noise, ctx.backend)
-        on_grad_y = extra if on_grad_y is None else on_grad_y + extra
-    elif to_grad_noise is not None:
-        spread = to_grad_noise.to(grad_y.dtype).expand_as(grad_y)
-        on_grad_y = spread if on_grad_y is None else on_grad_y + spread
-    if to_grad_x is not None and to_grad_scale is not None:
-        on_x, on_scale, _ = torch.ops.fastgan.modulated_conv2d_scale_grad(
-            grad_y, to_grad_x, to_grad_scale, False, ctx.backend
-        )
-    elif to_grad_scale is not None:
-        on_x = apply(grad_y, to_grad_scale, None, ctx.backend)
-    elif to_grad_x is not None and ctx.needs_input_grad[2]:
-        _, on_scale, _ = torch.ops.fastgan.modulated_conv2d_scale_grad(
-            grad_y, to_grad_x, scale, False, ctx.backend
-        )
-    return on_grad_y, on_x, on_scale, None, None
-
-
-register(
-    "modulated_conv2d_scale_grad(Tensor grad_y, Tensor x, Tensor scale, bool with_noise, "
-    "str backend) -> (Tensor, Tensor, Tensor)",
-    _scale_grad,
-    _scale_grad_fake,
-    setup_context=_scale_grad_setup_context,
-    backward=_scale_grad_backward,
-)
