@@ -41,6 +41,11 @@ def why_unsupported(call: OpCall) -> str | None:
     return None
 
 
+def provides(name: str) -> bool:
+    """Whether there is a launcher `name`."""
+    return hasattr(torch.ops.fastgan_cpp, name)
+
+
 def launcher(name: str) -> Callable[..., Any]:
     """The operator `torch.ops.fastgan_cpp.<name>`."""
     operator: Callable[..., Any] = getattr(torch.ops.fastgan_cpp, name).default

@@ -22,6 +22,11 @@ def why_unsupported(call: OpCall) -> str | None:
     return None
 
 
+def provides(name: str) -> bool:
+    """Whether there is a launcher `name`."""
+    return hasattr(reference, name)
+
+
 def launcher(name: str) -> Callable[..., Any]:
     """The function of the specification called `name`."""
     function: Callable[..., Any] = getattr(reference, name)

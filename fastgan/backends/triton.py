@@ -26,6 +26,7 @@ LAUNCHERS = {
     "upfirdn2d": "upfirdn2d",
     "modulated_conv2d_scale": "modulated_conv2d",
     "modulated_conv2d_scale_grad": "modulated_conv2d",
+    "modulated_conv2d_fused": "modulated_conv2d_fused",
     "spectral_norm": "spectral_norm",
     "spectral_norm_grad": "spectral_norm",
 }
@@ -63,6 +64,11 @@ def why_unsupported(call: OpCall) -> str | None:
     if call.dtype not in DTYPES:
         return f"serves float32, float64, float16 and bfloat16, not {call.dtype}"
     return None
+
+
+def provides(name: str) -> bool:
+    """Whether there is a launcher `name`."""
+    return name in LAUNCHERS
 
 
 def launcher(name: str) -> Callable[..., Any]:

@@ -29,6 +29,9 @@ class Backend(Protocol):
     def why_unsupported(self, call: OpCall) -> str | None:
         """None when the backend can serve the call, else the reason."""
 
+    def provides(self, name: str) -> bool:
+        """Whether the backend has the kernel `name`."""
+
     def launcher(self, name: str) -> Callable[..., Any]:
         """The function that runs the kernel `name` on tensors."""
 
@@ -48,3 +51,13 @@ def launcher(kernel: str, backend_name: str) -> Callable[..., Any]:
 def why_not(name: str, call: OpCall) -> str | None:
     """None when backend `name` can serve `call`, else the reason in one line."""
     return backend(name).why_unavailable() or backend(name).why_unsupported(call)
+
+
+@cache
+def provides(kernel: str, backend_name: str) -> bool:
+    """Whether a backend has the kernel `kernel`, for ops that have another way without it."""
+    return backend(backend_name).provides(kernel)
+
+
+# A constant of the machine for torch.compile, as `select` is.
+provides._dynamo_marked_constant = True  # type: ignore[attr-defined]

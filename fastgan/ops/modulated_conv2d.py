@@ -1,25 +1,37 @@
 """modulated_conv2d: convolution whose weight is scaled by a style, sample by sample.
 
-Computed as scale the input, convolve with the constant weight, scale the output and add noise.
-The two scalings are kernels (csrc/cpu/modulated_conv2d.cpp, kernels/modulated_conv2d.py); the
-convolution is `conv2d_resample`. The mathematics is in `fastgan.reference.modulated_conv2d`.
+Computed as scale the input, convolve with the constant weight, scale the output, add noise and
+bias, and activate: in one op where the backend has it (`modulated_conv2d_fused`), else by the
+kernels of `modulated_conv2d_scale` around `conv2d_resample`, and `bias_act`. The mathematics is in
+`fastgan.reference.modulated_conv2d`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fastgan import reference
-from fastgan.dispatch import select
+from fastgan.dispatch import provides, select
 from fastgan.ops._check import check_floating, check_rank, padding4
+from fastgan.ops._precision import allows_tf32
+from fastgan.ops._separable import separable_taps
 from fastgan.ops.bias_act import bias_act
 from fastgan.ops.conv2d_resample import conv2d_resample
+from fastgan.ops.modulated_conv2d_fused import (
+    LINEAR,
+    Activation,
+    modulated_conv2d_fused,
+    output_size,
+)
 from fastgan.ops.modulated_conv2d_scale import modulated_conv2d_scale
 from fastgan.reference.bias_act import ACTIVATIONS
 from fastgan.reference.modulated_conv2d import demodulation, normalize_half
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 def modulated_conv2d(
@@ -85,12 +97,39 @@ def modulated_conv2d(
             resample_filter=resample_filter, demodulate=demodulate, flip_weight=flip_weight,
             bias=bias, act=act, alpha=alpha, gain=gain, clamp=clamp,
         )  # fmt: skip
-    y = _scaled(x, weight, styles, noise, up, down, cut, resample_filter, demodulate, flip_weight,
-                chosen)  # fmt: skip
-    if bias is None and act == "linear" and gain in (None, 1) and clamp is None:
-        return y
-    bias = None if bias is None else bias.to(y.dtype)
-    return bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=clamp, backend=chosen)
+    row = ACTIVATIONS[act]
+    activation = Activation(
+        act,
+        row.default_alpha if alpha is None else float(alpha),
+        row.default_gain if gain is None else float(gain),
+        -1.0 if clamp is None else float(clamp),
+    )
+    wide = torch.float32 if x.dtype in HALF else x.dtype
+    weight, styles = weight.to(wide), styles.to(wide)
+    if x.dtype in HALF and demodulate:
+        weight, styles = normalize_half(weight, styles)
+    scale = demodulation(weight, styles) if demodulate else None
+    weight = weight.to(x.dtype)
+    noise = None if noise is None else noise.to(wide)
+    layer = Layer(up, down, cut, resample_filter, flip_weight, chosen)
+    y = _fused(x, weight, styles, scale, noise, bias, layer, activation)
+    if y is None:
+        y = _composed(x, weight, styles, scale, noise, layer)
+        if bias is not None or activation != LINEAR:
+            bias = None if bias is None else bias.to(y.dtype)
+            y = bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=clamp, backend=chosen)
+    return y
+
+
+class Layer(NamedTuple):
+    """What a call computes, apart from tensors with gradients."""
+
+    up: int
+    down: int
+    padding: tuple[int, int, int, int]
+    resample_filter: Tensor | None
+    flip_weight: bool
+    backend: str
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:
@@ -121,33 +160,54 @@ def _check_activation(weight: Tensor, bias: Tensor | None, act: str, clamp: floa
         )
 
 
-def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up: int, down: int,
-            cut: tuple[int, int, int, int], resample_filter: Tensor | None, demodulate: bool,
-            flip_weight: bool, backend: str) -> Tensor:  # fmt: skip
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    dtype = torch.float32 if half else x.dtype
-    weight, styles = weight.to(dtype), styles.to(dtype)
-    if half and demodulate:
-        weight, styles = normalize_half(weight, styles)
+def _fused(
+    x: Tensor, weight: Tensor, styles: Tensor, scale: Tensor | None, noise: Tensor | None,
+    bias: Tensor | None, layer: Layer, activation: Activation,
+) -> Tensor | None:  # fmt: skip
+    """The call in one op, or None where the backend or the op does not serve it."""
+    height, width = output_size(x, weight, layer.up, layer.padding)
+    if not provides("modulated_conv2d_fused", layer.backend) or min(height, width) < 1:
+        return None
+    if layer.down != 1 or layer.up not in (1, 2):
+        return None
+    taps = None
+    if layer.up == 2:
+        filter = layer.resample_filter
+        taps = None if filter is None else separable_taps(filter)
+        if taps is None or taps.shape[0] != 4 or weight.shape[2:] != (3, 3):
+            return None
+    if noise is not None:
+        if not _is_plane(noise):
+            return None
+        samples = noise.shape[0] if noise.ndim == 4 else 1
+        noise = noise.expand(samples, 1, height, width)
+    return modulated_conv2d_fused(
+        x, weight if layer.flip_weight else weight.flip([2, 3]), styles, scale, noise,
+        None if bias is None else bias.to(styles.dtype), taps, layer.up, layer.padding, activation,
+        allows_tf32(x.device.type), layer.backend,
+    )  # fmt: skip
+
+
+def _composed(x: Tensor, weight: Tensor, styles: Tensor, scale: Tensor | None,
+              noise: Tensor | None, layer: Layer) -> Tensor:  # fmt: skip
     y = conv2d_resample(
-        modulated_conv2d_scale(x, styles, None, backend),
-        weight.to(x.dtype),
-        resample_filter,
-        up=up,
-        down=down,
-        padding=cut,
-        flip_weight=flip_weight,
-        backend=backend,
+        modulated_conv2d_scale(x, styles, None, layer.backend),
+        weight,
+        layer.resample_filter,
+        up=layer.up,
+        down=layer.down,
+        padding=layer.padding,
+        flip_weight=layer.flip_weight,
+        backend=layer.backend,
     )
-    plane = (y.shape[0], 1, *y.shape[2:])
     # The kernel adds one plane of noise per sample; any other broadcast is torch's to add.
-    fused = noise.to(dtype).expand(plane) if noise is not None and _is_plane(noise, y) else None
-    if demodulate:
-        y = modulated_conv2d_scale(y, demodulation(weight, styles), fused, backend)
-        if noise is None or fused is not None:
-            return y
-    return y if noise is None else (y + noise.to(dtype)).to(x.dtype)
+    if scale is not None:
+        plane = (y.shape[0], 1, *y.shape[2:])
+        fused = noise.expand(plane) if noise is not None and _is_plane(noise) else None
+        y = modulated_conv2d_scale(y, scale, fused, layer.backend)
+        noise = noise if fused is None else None
+    return y if noise is None else (y + noise).to(x.dtype)
 
 
-def _is_plane(noise: Tensor, y: Tensor) -> bool:
-    return noise.ndim < 3 or noise.shape[-3] == 1
+def _is_plane(noise: Tensor) -> bool:
+    return noise.ndim < 3 or (noise.ndim <= 4 and noise.shape[-3] == 1)

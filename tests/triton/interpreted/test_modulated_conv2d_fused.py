@@ -1,0 +1,202 @@
+"""The fused modulated convolution on Triton's interpreter against the specification: values of the
+op in every variant, gradients to second order."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+
+from fastgan import ops, reference
+from tests import cases
+from tests.tolerances import DTYPES, assert_close_to_exact
+
+TAPS = torch.tensor([0.2, 0.5, 0.4, -0.1])  # not symmetric, to see a flip
+PLAIN: dict[str, Any] = {"up": 1, "padding": (1, 1, 1, 1)}
+UP: dict[str, Any] = {"up": 2, "padding": (1, 1, 1, 1)}
+# C_out and kernel, padding, up
+LAYERS: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
+    "plain": ((5, 3, 3), PLAIN),
+    "uneven": ((2, 2, 3), {"up": 1, "padding": (3, 0, -1, 2)}),
+    "rgb": ((3, 1, 1), {"up": 1, "padding": (0, 0, 0, 0)}),
+    "rgba": ((4, 1, 1), {"up": 1, "padding": (0, 0, 0, 0)}),
+    "grey": ((1, 1, 1), {"up": 1, "padding": (0, 0, 0, 0)}),
+    "up": ((5, 3, 3), UP),
+    "up_uneven": ((2, 3, 3), {"up": 2, "padding": (0, 2, -1, 1)}),
+}
+LRELU = ("lrelu", 0.2, 1.3, 1.1)
+SWISH = ("swish", 0.0, 1.4, -1.0)
+
+
+def specification(
+    x: Tensor, weight: Tensor, in_scale: Tensor, out_scale: Tensor | None, noise: Tensor | None,
+    bias: Tensor | None, activation: tuple[str, float, float, float], layer: dict[str, Any],
+) -> Tensor:  # fmt: skip
+    """The op by the reference's parts; scales, noise and bias may be wider than x."""
+    filter = torch.outer(TAPS, TAPS) if layer["up"] == 2 else None
+    scaled = (x.to(in_scale.dtype) * in_scale[:, :, None, None]).to(x.dtype)
+    y = reference.conv2d_resample(scaled, weight, filter, **layer).to(in_scale.dtype)
+    y = y if out_scale is None else y * out_scale[:, :, None, None]
+    y = y if noise is None else y + noise
+    act, alpha, gain, clamp = activation
+    limit = None if clamp < 0 else clamp
+    return reference.bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=limit).to(x.dtype)
+
+
+def arguments(name: str, x: Tensor, extras: str = "out_scale noise bias") -> list[Tensor | None]:
+    """x, weight, in_scale, out_scale, noise and bias; those not in `extras` are None."""
+    (out, kernel_h, kernel_w), layer = LAYERS[name]
+    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    samples, channels = x.shape[:2]
+    weight = torch.randn(out, channels, kernel_h, kernel_w).to(x.dtype)
+    in_scale, out_scale = torch.randn(samples, channels), torch.randn(samples, out)
+    plain = specification(x.double(), weight.double(), in_scale.double(), None, None, None,
+                          ("linear", 0.0, 1.0, -1.0), layer)  # fmt: skip
+    noise = torch.randn(1 if "one_noise" in extras else samples, 1, *plain.shape[2:])
+    return [
+        x, weight, in_scale.to(wide), out_scale.to(wide) if "out_scale" in extras else None,
+        noise.to(wide) if "noise" in extras else None,
+        torch.randn(out).to(wide) if "bias" in extras else None,
+    ]  # fmt: skip
+
+
+def fused(values: Any, activation: tuple[str, float, float, float], layer: dict[str, Any],
+          allow_tf32: bool = False) -> Tensor:  # fmt: skip
+    taps = TAPS if layer["up"] == 2 else None
+    y: Tensor = torch.ops.fastgan.modulated_conv2d_fused(
+        *values, taps, layer["up"], layer["padding"], *activation, allow_tf32, "triton"
+    )
+    return y
+
+
+def compare(values: list[Tensor | None], activation: Any, name: str) -> Tensor:
+    y = fused(values, activation, LAYERS[name][1])
+    rounded = specification(*values, activation, LAYERS[name][1])  # type: ignore[arg-type]
+    wide = [None if value is None else value.double() for value in values]
+    exact = specification(*wide, activation, LAYERS[name][1])  # type: ignore[arg-type]
+    assert_close_to_exact(y, rounded, exact)
+    return y
+
+
+@pytest.mark.parametrize("name", list(LAYERS))
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_values(name: str, layout: str, dtype: torch.dtype) -> None:
+    x = cases.images("small", layout, dtype)
+    y = compare(arguments(name, x), LRELU, name)
+    channels_last = y.shape[1] > 1 and layout == "channels_last"
+    assert channels_last == (not y.is_contiguous())
+
+
+@pytest.mark.parametrize("extras", ["", "out_scale", "one_noise", "noise bias"])
+@pytest.mark.parametrize("name", ["plain", "rgb", "up"])
+def test_what_may_be_left_out(name: str, extras: str) -> None:
+    x = cases.images("small", "contiguous", torch.float32)
+    compare(arguments(name, x, extras), SWISH, name)
+
+
+@pytest.mark.parametrize("name", ["plain", "uneven", "rgb", "up", "up_uneven"])
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_many_ragged_programs(name: str, layout: str, small_tiles: None) -> None:
+    x = cases.LAYOUTS[layout](torch.randn(2, 18, 4, 5))
+    values = arguments(name, x)
+    if name in ("plain", "up"):
+        values[1], values[3], values[5] = torch.randn(17, 18, 3, 3), torch.randn(2, 17), None
+    compare(values, LRELU, name)
+
+
+@pytest.mark.parametrize("shape", ["one_pixel", "empty_batch"])
+@pytest.mark.parametrize("name", ["plain", "rgb", "up"])
+def test_small_shapes(shape: str, name: str) -> None:
+    compare(arguments(name, cases.images(shape, "strided", torch.float32)), LRELU, name)
+
+
+def leaves(values: list[Tensor | None]) -> list[Tensor]:
+    return [value.detach().requires_grad_() for value in values if value is not None]
+
+
+@pytest.mark.parametrize("name", ["plain", "uneven", "rgb", "up", "up_uneven"])
+@pytest.mark.parametrize("activation", [LRELU, SWISH], ids=["lrelu", "swish"])
+def test_gradcheck_and_gradgradcheck(name: str, activation: Any) -> None:
+    inputs = leaves(arguments(name, torch.randn(1, 2, 3, 3, dtype=torch.float64)))
+
+    def function(*values: Tensor) -> Tensor:
+        return fused(values, activation, LAYERS[name][1])
+
+    assert gradcheck(function, inputs, fast_mode=True)
+    assert gradgradcheck(function, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("needed", range(6))
+def test_each_gradient_by_itself(needed: int) -> None:
+    """Gradients that nobody asks for are left out, which must not change the others."""
+    values = arguments("plain", cases.images("small", "channels_last", torch.float64))
+    leaf = values[needed]
+    assert leaf is not None
+    leaf.requires_grad_()
+    upstream = torch.randn(2, 5, 5, 7, dtype=torch.float64)
+    actual = torch.autograd.grad(fused(values, LRELU, PLAIN), leaf, upstream)
+    expected = torch.autograd.grad(specification(*values, LRELU, PLAIN), leaf, upstream)  # type: ignore[arg-type]
+    torch.testing.assert_close(actual, expected)
+
+
+LAYER = {"padding": 1, "act": "lrelu", "clamp": 1.5}
+NETWORK_LAYERS: dict[str, dict[str, Any]] = {
+    "plain": LAYER,
+    "up": LAYER | {"up": 2, "resample_filter": ops.setup_filter([1, 3, 3, 1])},
+}
+
+
+@pytest.mark.parametrize("layer", list(NETWORK_LAYERS))
+@pytest.mark.parametrize("penalty", ["r1", "path_length"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+def test_penalties_of_gradients(layer: str, penalty: str, dtype: torch.dtype) -> None:
+    """The squared gradient in x (R1) or in the styles (path length), and its own gradients."""
+    shapes = [(2, 3, 4, 4), (4, 3, 3, 3), (2, 3), (4,)]
+    drawn = [torch.randn(shape) for shape in shapes]
+    drawn[0] = drawn[0].to(dtype).float()
+
+    def everything(backend: str, low: torch.dtype, high: torch.dtype) -> list[Tensor]:
+        x, weight, styles, bias = (
+            value.to(low if index == 0 else high).requires_grad_()
+            for index, value in enumerate(drawn)
+        )
+        settings = {**NETWORK_LAYERS[layer], "bias": bias, "backend": backend}
+        y = ops.modulated_conv2d(x, weight, styles, **settings)
+        along = x if penalty == "r1" else styles
+        (first,) = torch.autograd.grad(y.to(high).sin().sum(), along, create_graph=True)
+        loss = first.to(high).square().sum()
+        return [y, first, *torch.autograd.grad(loss, [x, weight, styles])]
+
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    three = zip(
+        everything("triton", dtype, wide),
+        everything("reference", dtype, wide),
+        everything("reference", torch.float64, torch.float64),
+        strict=True,
+    )
+    for one, two, exact in three:
+        # Second gradients in half precision add up roundings of both: compare with those.
+        assert_close_to_exact(one.to(two.dtype), two, exact)
+
+
+def test_a_filter_that_is_no_outer_product_is_composed() -> None:
+    x, weight, styles = torch.randn(1, 2, 4, 4), torch.randn(3, 2, 3, 3), torch.randn(1, 2)
+    filter = torch.rand(4, 4)
+    y, expected = (
+        ops.modulated_conv2d(
+            x, weight, styles, up=2, padding=1, resample_filter=filter, act="relu", backend=backend
+        )
+        for backend in ("triton", "reference")
+    )
+    torch.testing.assert_close(y, expected)
+
+
+@pytest.mark.parametrize("layer", [PLAIN, UP], ids=["plain", "up"])
+def test_opcheck(layer: dict[str, Any]) -> None:
+    x = cases.LAYOUTS["channels_last"](torch.randn(1, 2, 3, 3, dtype=torch.float64))
+    values = leaves(arguments("plain" if layer is PLAIN else "up", x))
+    taps = TAPS if layer is UP else None
+    call = (*values, taps, layer["up"], layer["padding"], *LRELU, False, "triton")
+    torch.library.opcheck(torch.ops.fastgan.modulated_conv2d_fused, call)
