@@ -18,7 +18,7 @@ UPFIRDN_CHANNELS_LAST = (16, 64)
 # Tiles of the convolution as a matrix product: (pixels, output channels, input channels). Without
 # tensor cores a tile lies in registers, which must not spill.
 CONV_TILES = {
-    "half": (128, 64, 64),
+    "half": (128, 64, 32),
     "tf32": (64, 64, 32),
     "float32": (64, 32, 16),
     "float64": (32, 32, 16),

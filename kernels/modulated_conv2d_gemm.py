@@ -35,13 +35,14 @@ def contract(
     dtype: tl.constexpr = x_ptr.dtype.element_ty
     blocks = tl.cdiv(in_channels, BLOCK_IN)
     acc = tl.zeros((BLOCK_PIXELS, BLOCK_OUT), dtype=ACC)
+    first_y = tl.where(stored, first_y, -(2**30))  # outside of every image: no mask to keep
     # One loop over both, so that loads are fetched ahead across the taps too.
     for step in range(taps_y * taps_x * blocks):
         tap = step // blocks
         tap_y, tap_x = tap // taps_x, tap % taps_x
         channel = step % blocks * BLOCK_IN + tl.arange(0, BLOCK_IN)
         iy, ix = first_y + tap_y, first_x + tap_x
-        inside = stored & (iy >= 0) & (iy < height) & (ix >= 0) & (ix < width)
+        inside = (iy >= 0) & (iy < height) & (ix >= 0) & (ix < width)
         pixel = iy * width + ix
         if LAST:
             offset = pixel[:, None] * in_channels + channel[None, :]

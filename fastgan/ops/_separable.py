@@ -38,6 +38,6 @@ def _factor(filter: Tensor) -> Tensor | None:
         return None
     taps = values[largest] / values[largest, largest].sqrt()
     error = (torch.outer(taps, taps) - values).abs().max()
-    if error > 1e-6 * values.abs().max():
+    if not error <= 1e-6 * values.abs().max():  # a NaN has no factor
         return None
     return taps.float().to(filter.device)

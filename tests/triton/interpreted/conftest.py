@@ -51,5 +51,5 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch, _large_tiles: None) -> None:
     monkeypatch.setattr(config, "POINTWISE_PLANAR", (8, 4))
     monkeypatch.setattr(config, "POINTWISE_CHANNELS_LAST", (8, 4))
     monkeypatch.setattr(config, "FIR_ROWS", 4)
-    monkeypatch.setattr(config, "FIR_PLANAR", (2, 8))
+    monkeypatch.setattr(config, "FIR_PLANAR", (4, 8))
     monkeypatch.setattr(config, "FIR_CHANNELS_LAST", (4, 4))

@@ -12,7 +12,8 @@ from fastgan import ops, reference
 from tests import cases
 from tests.tolerances import DTYPES, assert_close_to_exact
 
-TAPS = torch.tensor([0.2, 0.5, 0.4, -0.1])  # not symmetric, to see a flip
+# Not symmetric, to see a flip; their products are exact in float32.
+TAPS = torch.tensor([0.25, 0.5, 0.375, -0.125])
 PLAIN: dict[str, Any] = {"up": 1, "padding": (1, 1, 1, 1)}
 UP: dict[str, Any] = {"up": 2, "padding": (1, 1, 1, 1)}
 # C_out and kernel, padding, up
@@ -79,29 +80,34 @@ def compare(values: list[Tensor | None], activation: Any, name: str) -> Tensor:
     return y
 
 
-@pytest.mark.parametrize("name", list(LAYERS))
-@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_values(name: str, layout: str, dtype: torch.dtype) -> None:
-    x = cases.images("small", layout, dtype)
+SHAPE = (2, 3, 3, 4)
+VALUES = [
+    *((name, dtype, "channels_last") for name in ("plain", "rgb", "up") for dtype in DTYPES),
+    *((name, torch.float32, layout) for name in LAYERS for layout in ("contiguous", "strided")),
+    ("uneven", torch.float16, "channels_last"),
+    ("up", torch.bfloat16, "contiguous"),
+]
+
+
+@pytest.mark.parametrize(("name", "dtype", "layout"), VALUES)
+def test_values(name: str, dtype: torch.dtype, layout: str) -> None:
+    x = cases.LAYOUTS[layout](torch.randn(SHAPE).to(dtype))
     y = compare(arguments(name, x), LRELU, name)
-    channels_last = y.shape[1] > 1 and layout == "channels_last"
-    assert channels_last == (not y.is_contiguous())
+    assert y.is_contiguous() == (layout != "channels_last")
 
 
 @pytest.mark.parametrize("extras", ["", "out_scale", "one_noise", "noise bias"])
 @pytest.mark.parametrize("name", ["plain", "rgb", "up"])
 def test_what_may_be_left_out(name: str, extras: str) -> None:
-    x = cases.images("small", "contiguous", torch.float32)
-    compare(arguments(name, x, extras), SWISH, name)
+    compare(arguments(name, torch.randn(SHAPE), extras), SWISH, name)
 
 
-@pytest.mark.parametrize("name", ["plain", "uneven", "rgb", "up", "up_uneven"])
+@pytest.mark.parametrize("name", ["plain", "rgb", "up"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_many_ragged_programs(name: str, layout: str, small_tiles: None) -> None:
-    x = cases.LAYOUTS[layout](torch.randn(2, 18, 4, 5))
+    x = cases.LAYOUTS[layout](torch.randn(2, 3 if name == "up" else 18, 4, 5))
     values = arguments(name, x)
-    if name in ("plain", "up"):
+    if name == "plain":
         values[1], values[3], values[5] = torch.randn(17, 18, 3, 3), torch.randn(2, 17), None
     compare(values, LRELU, name)
 
@@ -116,26 +122,29 @@ def leaves(values: list[Tensor | None]) -> list[Tensor]:
     return [value.detach().requires_grad_() for value in values if value is not None]
 
 
-@pytest.mark.parametrize("name", ["plain", "uneven", "rgb", "up", "up_uneven"])
-@pytest.mark.parametrize("activation", [LRELU, SWISH], ids=["lrelu", "swish"])
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [("plain", LRELU), ("uneven", SWISH), ("rgb", SWISH), ("up", SWISH), ("up_uneven", LRELU)],
+    ids=str,
+)
 def test_gradcheck_and_gradgradcheck(name: str, activation: Any) -> None:
-    inputs = leaves(arguments(name, torch.randn(1, 2, 3, 3, dtype=torch.float64)))
+    inputs = leaves(arguments(name, torch.randn(1, 2, 2, 2, dtype=torch.float64)))
 
     def function(*values: Tensor) -> Tensor:
         return fused(values, activation, LAYERS[name][1])
 
     assert gradcheck(function, inputs, fast_mode=True)
-    assert gradgradcheck(function, inputs, fast_mode=True)
+    assert gradgradcheck(function, inputs, fast_mode=True, check_undefined_grad=False)
 
 
 @pytest.mark.parametrize("needed", range(6))
 def test_each_gradient_by_itself(needed: int) -> None:
     """Gradients that nobody asks for are left out, which must not change the others."""
-    values = arguments("plain", cases.images("small", "channels_last", torch.float64))
+    values = arguments("plain", cases.LAYOUTS["channels_last"](torch.randn(SHAPE).double()))
     leaf = values[needed]
     assert leaf is not None
     leaf.requires_grad_()
-    upstream = torch.randn(2, 5, 5, 7, dtype=torch.float64)
+    upstream = torch.randn(2, 5, 3, 4, dtype=torch.float64)
     actual = torch.autograd.grad(fused(values, LRELU, PLAIN), leaf, upstream)
     expected = torch.autograd.grad(specification(*values, LRELU, PLAIN), leaf, upstream)  # type: ignore[arg-type]
     torch.testing.assert_close(actual, expected)
@@ -148,12 +157,18 @@ NETWORK_LAYERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("layer", list(NETWORK_LAYERS))
-@pytest.mark.parametrize("penalty", ["r1", "path_length"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
+@pytest.mark.parametrize(
+    ("layer", "penalty", "dtype"),
+    [
+        ("plain", "r1", torch.float64),
+        ("plain", "path_length", torch.float16),
+        ("up", "r1", torch.float16),
+        ("up", "path_length", torch.float64),
+    ],
+)
 def test_penalties_of_gradients(layer: str, penalty: str, dtype: torch.dtype) -> None:
     """The squared gradient in x (R1) or in the styles (path length), and its own gradients."""
-    shapes = [(2, 3, 4, 4), (4, 3, 3, 3), (2, 3), (4,)]
+    shapes = [(2, 3, 2, 3), (4, 3, 3, 3), (2, 3), (4,)]
     drawn = [torch.randn(shape) for shape in shapes]
     drawn[0] = drawn[0].to(dtype).float()
 
@@ -177,12 +192,11 @@ def test_penalties_of_gradients(layer: str, penalty: str, dtype: torch.dtype) ->
         strict=True,
     )
     for one, two, exact in three:
-        # Second gradients in half precision add up roundings of both: compare with those.
-        assert_close_to_exact(one.to(two.dtype), two, exact)
+        assert_close_to_exact(one, two, exact)
 
 
 def test_a_filter_that_is_no_outer_product_is_composed() -> None:
-    x, weight, styles = torch.randn(1, 2, 4, 4), torch.randn(3, 2, 3, 3), torch.randn(1, 2)
+    x, weight, styles = torch.randn(1, 2, 2, 2), torch.randn(3, 2, 3, 3), torch.randn(1, 2)
     filter = torch.rand(4, 4)
     y, expected = (
         ops.modulated_conv2d(
