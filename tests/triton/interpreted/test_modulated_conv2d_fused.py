@@ -8,58 +8,10 @@ import torch
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
-from fastgan import ops, reference
+from fastgan import ops
 from tests import cases
+from tests.cases_modulated_conv2d import LAYERS, LRELU, SWISH, TAPS, arguments, specification
 from tests.tolerances import DTYPES, assert_close_to_exact
-
-# Not symmetric, to see a flip; their products are exact in float32.
-TAPS = torch.tensor([0.25, 0.5, 0.375, -0.125])
-PLAIN: dict[str, Any] = {"up": 1, "padding": (1, 1, 1, 1)}
-UP: dict[str, Any] = {"up": 2, "padding": (1, 1, 1, 1)}
-# C_out and kernel, padding, up
-LAYERS: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
-    "plain": ((5, 3, 3), PLAIN),
-    "uneven": ((2, 2, 3), {"up": 1, "padding": (3, 0, -1, 2)}),
-    "rgb": ((3, 1, 1), {"up": 1, "padding": (0, 0, 0, 0)}),
-    "rgba": ((4, 1, 1), {"up": 1, "padding": (0, 0, 0, 0)}),
-    "grey": ((1, 1, 1), {"up": 1, "padding": (0, 0, 0, 0)}),
-    "up": ((5, 3, 3), UP),
-    "up_uneven": ((2, 3, 3), {"up": 2, "padding": (0, 2, -1, 1)}),
-}
-LRELU = ("lrelu", 0.2, 1.3, 1.1)
-SWISH = ("swish", 0.0, 1.4, -1.0)
-
-
-def specification(
-    x: Tensor, weight: Tensor, in_scale: Tensor, out_scale: Tensor | None, noise: Tensor | None,
-    bias: Tensor | None, activation: tuple[str, float, float, float], layer: dict[str, Any],
-) -> Tensor:  # fmt: skip
-    """The op by the reference's parts; scales, noise and bias may be wider than x."""
-    filter = torch.outer(TAPS, TAPS) if layer["up"] == 2 else None
-    scaled = (x.to(in_scale.dtype) * in_scale[:, :, None, None]).to(x.dtype)
-    y = reference.conv2d_resample(scaled, weight, filter, **layer).to(in_scale.dtype)
-    y = y if out_scale is None else y * out_scale[:, :, None, None]
-    y = y if noise is None else y + noise
-    act, alpha, gain, clamp = activation
-    limit = None if clamp < 0 else clamp
-    return reference.bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=limit).to(x.dtype)
-
-
-def arguments(name: str, x: Tensor, extras: str = "out_scale noise bias") -> list[Tensor | None]:
-    """x, weight, in_scale, out_scale, noise and bias; those not in `extras` are None."""
-    (out, kernel_h, kernel_w), layer = LAYERS[name]
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    samples, channels = x.shape[:2]
-    weight = torch.randn(out, channels, kernel_h, kernel_w).to(x.dtype)
-    in_scale, out_scale = torch.randn(samples, channels), torch.randn(samples, out)
-    plain = specification(x.double(), weight.double(), in_scale.double(), None, None, None,
-                          ("linear", 0.0, 1.0, -1.0), layer)  # fmt: skip
-    noise = torch.randn(1 if "one_noise" in extras else samples, 1, *plain.shape[2:])
-    return [
-        x, weight, in_scale.to(wide), out_scale.to(wide) if "out_scale" in extras else None,
-        noise.to(wide) if "noise" in extras else None,
-        torch.randn(out).to(wide) if "bias" in extras else None,
-    ]  # fmt: skip
 
 
 def fused(values: Any, activation: tuple[str, float, float, float], layer: dict[str, Any],
@@ -118,36 +70,16 @@ def test_small_shapes(shape: str, name: str) -> None:
     compare(arguments(name, cases.images(shape, "strided", torch.float32)), LRELU, name)
 
 
-def leaves(values: list[Tensor | None]) -> list[Tensor]:
-    return [value.detach().requires_grad_() for value in values if value is not None]
-
-
-@pytest.mark.parametrize(
-    ("name", "activation"),
-    [("plain", LRELU), ("uneven", SWISH), ("rgb", SWISH), ("up", SWISH), ("up_uneven", LRELU)],
-    ids=str,
-)
-def test_gradcheck_and_gradgradcheck(name: str, activation: Any) -> None:
-    inputs = leaves(arguments(name, torch.randn(1, 2, 2, 2, dtype=torch.float64)))
+def test_gradcheck_and_gradgradcheck() -> None:
+    """For the smallest layer: tests/ops checks the formulas in every other."""
+    values = arguments("rgb", torch.randn(1, 2, 2, 2, dtype=torch.float64))
+    inputs = [value.requires_grad_() for value in values if value is not None]
 
     def function(*values: Tensor) -> Tensor:
-        return fused(values, activation, LAYERS[name][1])
+        return fused(values, LRELU, LAYERS["rgb"][1])
 
     assert gradcheck(function, inputs, fast_mode=True)
     assert gradgradcheck(function, inputs, fast_mode=True, check_undefined_grad=False)
-
-
-@pytest.mark.parametrize("needed", range(6))
-def test_each_gradient_by_itself(needed: int) -> None:
-    """Gradients that nobody asks for are left out, which must not change the others."""
-    values = arguments("plain", cases.LAYOUTS["channels_last"](torch.randn(SHAPE).double()))
-    leaf = values[needed]
-    assert leaf is not None
-    leaf.requires_grad_()
-    upstream = torch.randn(2, 5, 3, 4, dtype=torch.float64)
-    actual = torch.autograd.grad(fused(values, LRELU, PLAIN), leaf, upstream)
-    expected = torch.autograd.grad(specification(*values, LRELU, PLAIN), leaf, upstream)  # type: ignore[arg-type]
-    torch.testing.assert_close(actual, expected)
 
 
 LAYER = {"padding": 1, "act": "lrelu", "clamp": 1.5}
@@ -207,10 +139,11 @@ def test_a_filter_that_is_no_outer_product_is_composed() -> None:
     torch.testing.assert_close(y, expected)
 
 
-@pytest.mark.parametrize("layer", [PLAIN, UP], ids=["plain", "up"])
-def test_opcheck(layer: dict[str, Any]) -> None:
-    x = cases.LAYOUTS["channels_last"](torch.randn(1, 2, 3, 3, dtype=torch.float64))
-    values = leaves(arguments("plain" if layer is PLAIN else "up", x))
-    taps = TAPS if layer is UP else None
-    call = (*values, taps, layer["up"], layer["padding"], *LRELU, False, "triton")
-    torch.library.opcheck(torch.ops.fastgan.modulated_conv2d_fused, call)
+@pytest.mark.parametrize("name", ["plain", "up"])
+def test_opcheck(name: str) -> None:
+    values = arguments(name, cases.LAYOUTS["channels_last"](torch.randn(1, 2, 2, 2)))
+    layer = LAYERS[name][1]
+    call = (*values, TAPS if name == "up" else None, layer["up"], layer["padding"], *LRELU, False)
+    checks = ("test_schema", "test_faketensor")
+    op = torch.ops.fastgan.modulated_conv2d_fused
+    torch.library.opcheck(op, (*call, "triton"), test_utils=checks)
