@@ -30,9 +30,10 @@ SWISH = ("swish", 0.0, 1.4, -1.0)
 def specification(
     x: Tensor, weight: Tensor, in_scale: Tensor, out_scale: Tensor | None, noise: Tensor | None,
     bias: Tensor | None, activation: Activation, layer: dict[str, Any],
+    taps: Tensor = TAPS,
 ) -> Tensor:  # fmt: skip
     """The op by the reference's parts; scales, noise and bias may be wider than x."""
-    filter = torch.outer(TAPS, TAPS) if layer["up"] == 2 else None
+    filter = torch.outer(taps, taps) if layer["up"] == 2 else None
     scaled = (x.to(in_scale.dtype) * in_scale[:, :, None, None]).to(x.dtype)
     y = reference.conv2d_resample(scaled, weight, filter, **layer).to(in_scale.dtype)
     y = y if out_scale is None else y * out_scale[:, :, None, None]

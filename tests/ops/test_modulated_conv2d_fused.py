@@ -25,7 +25,8 @@ def _kernel(
     """A kernel as a backend would have it."""
     layer = {"up": up, "padding": tuple(padding)}
     activation = (act, alpha, gain, clamp)
-    y = specification(x, weight, in_scale, out_scale, noise, bias, activation, layer)
+    filter = TAPS if taps is None else taps
+    y = specification(x, weight, in_scale, out_scale, noise, bias, activation, layer, filter)
     last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return y.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
