@@ -53,7 +53,6 @@ def why_not(name: str, call: OpCall) -> str | None:
     return backend(name).why_unavailable() or backend(name).why_unsupported(call)
 
 
-@cache
 def provides(kernel: str, backend_name: str) -> bool:
     """Whether a backend has the kernel `kernel`, for ops that have another way without it."""
     return backend(backend_name).provides(kernel)

@@ -146,3 +146,21 @@ def test_which_calls_are_fused(
     )  # fmt: skip
     torch.testing.assert_close(y, expected)
     assert calls == ["modulated_conv2d_fused"] * fused
+
+
+@pytest.mark.parametrize("up", [1, 2])
+def test_compiles_forward_and_backward(up: int) -> None:
+    inputs = [torch.randn(2, 3, 4, 4), torch.randn(4, 3, 3, 3), torch.randn(2, 3)]
+    inputs = [value.requires_grad_() for value in inputs]
+    filter = ops.setup_filter([1, 3, 3, 1]) if up == 2 else None
+
+    def loss(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
+        y = ops.modulated_conv2d(
+            x, weight, styles, padding=1, up=up, resample_filter=filter, act="lrelu", backend="cpp"
+        )
+        return y.square().sum()
+
+    expected = torch.autograd.grad(loss(*inputs), inputs)
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    for one, two in zip(torch.autograd.grad(compiled(*inputs), inputs), expected, strict=True):
+        torch.testing.assert_close(one, two)
