@@ -151,7 +151,7 @@ def test_which_calls_are_fused(
 @pytest.mark.parametrize("up", [1, 2])
 def test_compiles_forward_and_backward(up: int) -> None:
     inputs = [torch.randn(2, 3, 4, 4), torch.randn(4, 3, 3, 3), torch.randn(2, 3)]
-    inputs = [value.requires_grad_() for value in inputs]
+    inputs = [value.double().requires_grad_() for value in inputs]
     filter = ops.setup_filter([1, 3, 3, 1]) if up == 2 else None
 
     def loss(x: Tensor, weight: Tensor, styles: Tensor) -> Tensor:
