@@ -52,7 +52,7 @@ def _softplus(v, TERMS: tl.constexpr):
 
 
 @triton.jit
-def _value(v, alpha, scale, ACT: tl.constexpr, TERMS: tl.constexpr):
+def activate(v, alpha, scale, ACT: tl.constexpr, TERMS: tl.constexpr):
     """act(v). "piecewise" is linear (alpha 1) and lrelu; "elu" is elu and selu."""
     if ACT == "piecewise":
         return tl.where(v > 0, v, v * alpha)
@@ -154,7 +154,7 @@ def bias_act_kernel(
             y = v
             factor = gain * tl.where(v > 0, 1.0, alpha)
         else:
-            y = gain * _value(v, alpha, scale, ACT, TERMS)
+            y = gain * activate(v, alpha, scale, ACT, TERMS)
             if PASS == "grad":
                 factor = gain * _slope(v, alpha, scale, ACT, TERMS)
             elif PASS == "grad2":
@@ -199,7 +199,7 @@ def view(x: Tensor, dim: int, per_channel: bool) -> View:
     return View(x.numel() // inner, inner, channels, False)
 
 
-def _activation(act: str, alpha: float) -> tuple[str, float, float]:
+def activation(act: str, alpha: float) -> tuple[str, float, float]:
     """(kernel's name, alpha, scale) of an activation."""
     if act == "selu":
         return "elu", SELU_ALPHA, SELU_SCALE
@@ -214,7 +214,7 @@ def _launch(
 ) -> None:  # fmt: skip
     """Run one pass over dense, non-empty tensors of one layout; `sums` becomes channel sums."""
     dim, act, alpha, gain, clamp = settings
-    name, alpha, scale = _activation(act, alpha)
+    name, alpha, scale = activation(act, alpha)
     m = view(source, dim, bias is not None or sums is not None)
     block_rows, block_cols = config.tile(m.rows, m.cols)
     tiles = min(config.SUM_TILES, triton.cdiv(m.rows, block_rows)) if sums is not None else 1

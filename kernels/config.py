@@ -15,6 +15,23 @@ REDUCE_TILE = (32, 64)
 # Tiles of upfirdn2d: planar (rows, columns), channels_last (pixels, channels).
 UPFIRDN_PLANAR = (8, 128)
 UPFIRDN_CHANNELS_LAST = (16, 64)
+# Tiles of the convolution as a matrix product: (pixels, output channels, input channels). Without
+# tensor cores a tile lies in registers, which must not spill.
+CONV_TILES = {
+    "half": (128, 64, 32),
+    "tf32": (64, 64, 32),
+    "float32": (64, 32, 16),
+    "float64": (32, 32, 16),
+}
+CONV_STAGES = 3  # steps of that product whose loads are under way
+# Tiles of the 1x1 convolution to few channels: (pixels, input channels), by layout.
+POINTWISE_PLANAR = (256, 8)
+POINTWISE_CHANNELS_LAST = (32, 64)
+POINTWISE_OUT = 4  # channels at most
+# Rows that one program of the upsampling filter slides over, and its tiles as in upfirdn2d.
+FIR_ROWS = 16
+FIR_PLANAR = (8, 128)
+FIR_CHANNELS_LAST = (16, 64)
 # Elements of a step of the one program that normalises a vector.
 VECTOR_STEP = 2048
 # Threads of a program, in warps of the GPU that this torch is built for.

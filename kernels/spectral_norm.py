@@ -84,13 +84,12 @@ def divide_kernel(w_ptr, sigma_ptr, out_ptr, size, ACC: tl.constexpr, BLOCK: tl.
 
 
 @triton.jit
-def dot_kernel(
-    a_ptr, b_ptr, parts_ptr, size, TILES: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr
-):
-    """Partial sums of <a, b>, one per program."""
-    first = tl.program_id(0).to(tl.int64) * (BLOCK * TILES)
+def dot_kernel(a_ptr, b_ptr, parts_ptr, size, tiles, ACC: tl.constexpr, BLOCK: tl.constexpr):
+    """Partial sums of <a, b> over `tiles` blocks, one per program. Their number is no constant:
+    the loop would be unrolled, with more loads under way than there are registers."""
+    first = tl.program_id(0).to(tl.int64) * BLOCK * tiles
     total = tl.zeros((BLOCK,), dtype=ACC)
-    for step in range(TILES):
+    for step in range(tiles):
         i = first + step * BLOCK + tl.arange(0, BLOCK)
         a = tl.load(a_ptr + i, mask=i < size, other=0.0).to(ACC)
         total += a * tl.load(b_ptr + i, mask=i < size, other=0.0).to(ACC)
@@ -249,7 +248,7 @@ def spectral_norm_grad(grad_normalized: Tensor, grad_sigma: Tensor, weight: Tens
     grid = triton.cdiv(m.rows, block_rows) * triton.cdiv(m.cols, block_cols)
     with torch.cuda.device_of(w):
         dot_kernel[(programs,)](
-            g, w, parts, size, TILES=tiles, ACC=acc, BLOCK=block, num_warps=config.warps()
+            g, w, parts, size, tiles, ACC=acc, BLOCK=block, num_warps=config.warps()
         )
         reduction.sum_partials(parts, dot)
         grad_kernel[(grid,)](

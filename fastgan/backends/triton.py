@@ -26,6 +26,7 @@ LAUNCHERS = {
     "upfirdn2d": "upfirdn2d",
     "modulated_conv2d_scale": "modulated_conv2d",
     "modulated_conv2d_scale_grad": "modulated_conv2d",
+    "modulated_conv2d_fused": "modulated_conv2d_fused",
     "spectral_norm": "spectral_norm",
     "spectral_norm_grad": "spectral_norm",
 }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fastgan.networks.geometry import HalfPrecision, Pyramid, Widths, check_choice
 from fastgan.networks.layers import EqualizedConv2d, FullyConnected
-from fastgan.ops import bias_act, modulated_conv2d, setup_filter, upsample2d
+from fastgan.ops import modulated_conv2d, setup_filter, upsample2d
 
 NOISE_MODES = ("random", "const", "none")
 
@@ -87,7 +87,8 @@ class SynthesisLayer(nn.Module):
         gain: float = 1.0,
     ) -> Tensor:
         """Map x [N, C_in, h, w] and w [N, w_dim] to [N, C_out, *size] in x's dtype."""
-        x = modulated_conv2d(
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return modulated_conv2d(
             x,
             self.weight,
             self.affine(w),
@@ -96,9 +97,11 @@ class SynthesisLayer(nn.Module):
             padding=1,
             resample_filter=self.resample_filter.float(),
             flip_weight=self.up == 1,
+            bias=self.bias,
+            act="lrelu",
+            gain=sqrt(2) * gain,
+            clamp=clamp,
         )
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias.to(x.dtype), act="lrelu", gain=sqrt(2) * gain, clamp=clamp)
 
     def _noise(self, x: Tensor, mode: str, source: NoiseSource | None) -> Tensor | None:
         if mode == "none" or not self.use_noise:
@@ -135,8 +138,9 @@ class ToRGB(nn.Module):
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """Map x [N, C_in, h, w] and w [N, w_dim] to [N, img_channels, h, w] in x's dtype."""
         styles = self.affine(w) * self.weight_gain
-        y = modulated_conv2d(x, self.weight, styles, demodulate=False)
-        return bias_act(y, self.bias.to(y.dtype), act="linear", clamp=self.conv_clamp)
+        return modulated_conv2d(
+            x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.conv_clamp
+        )
 
 
 class SynthesisBlock(nn.Module):

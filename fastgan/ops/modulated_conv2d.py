@@ -1,24 +1,37 @@
 """modulated_conv2d: convolution whose weight is scaled by a style, sample by sample.
 
-Computed as scale the input, convolve with the constant weight, scale the output and add noise.
-The two scalings are kernels (csrc/cpu/modulated_conv2d.cpp, kernels/modulated_conv2d.py); the
-convolution is `conv2d_resample`. The mathematics is in `fastgan.reference.modulated_conv2d`.
+Computed as scale the input, convolve with the constant weight, scale the output, add noise and
+bias, and activate: in one op where the backend has it (`modulated_conv2d_fused`), else by the
+kernels of `modulated_conv2d_scale` around `conv2d_resample`, and `bias_act`. The mathematics is in
+`fastgan.reference.modulated_conv2d`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from fastgan import reference
-from fastgan.dispatch import launcher, select
+from fastgan.dispatch import has_kernel, select
 from fastgan.ops._check import check_floating, check_rank, padding4
-from fastgan.ops._register import register, registered
+from fastgan.ops._precision import allows_tf32
+from fastgan.ops._separable import separable_taps
+from fastgan.ops.bias_act import bias_act
 from fastgan.ops.conv2d_resample import conv2d_resample
+from fastgan.ops.modulated_conv2d_fused import (
+    LINEAR,
+    Activation,
+    modulated_conv2d_fused,
+    output_size,
+)
+from fastgan.ops.modulated_conv2d_scale import modulated_conv2d_scale
+from fastgan.reference.bias_act import ACTIVATIONS
 from fastgan.reference.modulated_conv2d import demodulation, normalize_half
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 def modulated_conv2d(
@@ -33,11 +46,16 @@ def modulated_conv2d(
     resample_filter: Tensor | None = None,
     demodulate: bool = True,
     flip_weight: bool = True,
+    bias: Tensor | None = None,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
     backend: str | None = None,
 ) -> Tensor:
-    """Convolve each sample with the weight scaled by its style, and normalise.
+    """Convolve each sample with the weight scaled by its style, normalise, and activate.
 
-    y[n] = conv2d_resample(x[n], w[o, i] * s[n, i] * d[n, o]) + noise[n], with
+    y[n] = bias_act(conv2d_resample(x[n], w[o, i] * s[n, i] * d[n, o]) + noise[n], bias), with
     d[n, o] = rsqrt(sum_{i, kh, kw} (w[o, i, kh, kw] * s[n, i])^2 + 1e-8), or 1 without
     demodulation. Computed by scaling x and y, so that the weight stays constant.
 
@@ -51,7 +69,9 @@ def modulated_conv2d(
         resample_filter: float32 taps from `setup_filter`.
         demodulate: normalise to unit variance for unit-variance input.
         flip_weight: True correlates, False convolves.
-        backend: "reference", "cpp", "cuda" or "triton"; None lets dispatch choose.
+        bias: [C_out], floating point, rounded to the dtype of x where the pass is not fused.
+        act: activation, as in `bias_act`; so are alpha, gain and clamp.
+        backend: "reference", "cpp" or "triton"; None lets dispatch choose.
 
     Returns:
         [N, C_out, out_h, out_w], dtype of x. In half precision with demodulation the weight is
@@ -60,23 +80,56 @@ def modulated_conv2d(
 
     Raises:
         TypeError: an argument is not floating point.
-        ValueError: a shape, factor or padding does not fit.
+        ValueError: a shape, factor, padding or activation does not fit.
         BackendUnavailableError: `backend` cannot run this call.
 
-    Differentiable: any order in x, weight, styles and noise.
+    Differentiable: any order in x, weight, styles, noise and bias.
 
     Source: Karras et al. 2020 (StyleGAN2), equations 1 to 3.
     """
     cut = padding4("modulated_conv2d", padding)
     _check(x, weight, styles)
+    _check_activation(weight, bias, act, clamp)
     chosen = select("modulated_conv2d", x, backend)
     if chosen == "reference":
         return reference.modulated_conv2d(
             x, weight, styles, noise=noise, up=up, down=down, padding=cut,
             resample_filter=resample_filter, demodulate=demodulate, flip_weight=flip_weight,
+            bias=bias, act=act, alpha=alpha, gain=gain, clamp=clamp,
         )  # fmt: skip
-    return _scaled(x, weight, styles, noise, up, down, cut, resample_filter, demodulate,
-                   flip_weight, chosen)  # fmt: skip
+    row = ACTIVATIONS[act]
+    activation = Activation(
+        act,
+        row.default_alpha if alpha is None else float(alpha),
+        row.default_gain if gain is None else float(gain),
+        -1.0 if clamp is None else float(clamp),
+    )
+    wide = torch.float32 if x.dtype in HALF else x.dtype
+    weight, styles = weight.to(wide), styles.to(wide)
+    if x.dtype in HALF and demodulate:
+        weight, styles = normalize_half(weight, styles)
+    scale = demodulation(weight, styles) if demodulate else None
+    weight = weight.to(x.dtype)
+    noise = None if noise is None else noise.to(wide)
+    layer = Layer(up, down, cut, resample_filter, flip_weight, chosen)
+    y = _fused(x, weight, styles, scale, noise, bias, layer, activation)
+    if y is None:
+        y = _composed(x, weight, styles, scale, noise, layer)
+        if bias is not None or activation != LINEAR:
+            bias = None if bias is None else bias.to(y.dtype)
+            y = bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=clamp, backend=chosen)
+    return y
+
+
+class Layer(NamedTuple):
+    """What a call computes, apart from tensors with gradients."""
+
+    up: int
+    down: int
+    padding: tuple[int, int, int, int]
+    resample_filter: Tensor | None
+    flip_weight: bool
+    backend: str
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:
@@ -92,140 +145,69 @@ def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:
         )
 
 
-def _scaled(x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, up: int, down: int,
-            cut: tuple[int, int, int, int], resample_filter: Tensor | None, demodulate: bool,
-            flip_weight: bool, backend: str) -> Tensor:  # fmt: skip
-    half = x.dtype in (torch.float16, torch.bfloat16)
-    dtype = torch.float32 if half else x.dtype
-    weight, styles = weight.to(dtype), styles.to(dtype)
-    if half and demodulate:
-        weight, styles = normalize_half(weight, styles)
+def _check_activation(weight: Tensor, bias: Tensor | None, act: str, clamp: float | None) -> None:
+    if act not in ACTIVATIONS:
+        raise ValueError(f"modulated_conv2d: act must be one of {list(ACTIVATIONS)}, got {act!r}")
+    if clamp is not None and clamp < 0:
+        raise ValueError(f"modulated_conv2d: clamp must be at least 0 or None, got {clamp}")
+    if bias is None:
+        return
+    check_floating("modulated_conv2d", "bias", bias)
+    if tuple(bias.shape) != (weight.shape[0],):
+        raise ValueError(
+            f"modulated_conv2d: bias must have shape [{weight.shape[0]}], one value per channel of "
+            f"the output, got {tuple(bias.shape)}"
+        )
+
+
+def _fused(
+    x: Tensor, weight: Tensor, styles: Tensor, scale: Tensor | None, noise: Tensor | None,
+    bias: Tensor | None, layer: Layer, activation: Activation,
+) -> Tensor | None:  # fmt: skip
+    """The call in one op, or None where the backend or the op does not serve it."""
+    height, width = output_size(x, weight, layer.up, layer.padding)
+    if not has_kernel("modulated_conv2d_fused", layer.backend) or min(height, width) < 1:
+        return None
+    if layer.down != 1 or layer.up not in (1, 2):
+        return None
+    taps = None
+    if layer.up == 2:
+        filter = layer.resample_filter
+        taps = None if filter is None else separable_taps(filter)
+        if taps is None or taps.shape[0] != 4 or weight.shape[2:] != (3, 3):
+            return None
+    if noise is not None:
+        if not _is_plane(noise):
+            return None
+        samples = noise.shape[0] if noise.ndim == 4 else 1
+        noise = noise.expand(samples, 1, height, width)
+    return modulated_conv2d_fused(
+        x, weight if layer.flip_weight else weight.flip([2, 3]), styles, scale, noise,
+        None if bias is None else bias.to(styles.dtype), taps, layer.up, layer.padding, activation,
+        allows_tf32(x.device.type), layer.backend,
+    )  # fmt: skip
+
+
+def _composed(x: Tensor, weight: Tensor, styles: Tensor, scale: Tensor | None,
+              noise: Tensor | None, layer: Layer) -> Tensor:  # fmt: skip
     y = conv2d_resample(
-        registered.modulated_conv2d_scale(x, styles, None, backend),
-        weight.to(x.dtype),
-        resample_filter,
-        up=up,
-        down=down,
-        padding=cut,
-        flip_weight=flip_weight,
-        backend=backend,
+        modulated_conv2d_scale(x, styles, None, layer.backend),
+        weight,
+        layer.resample_filter,
+        up=layer.up,
+        down=layer.down,
+        padding=layer.padding,
+        flip_weight=layer.flip_weight,
+        backend=layer.backend,
     )
-    plane = (y.shape[0], 1, *y.shape[2:])
     # The kernel adds one plane of noise per sample; any other broadcast is torch's to add.
-    fused = noise.to(dtype).expand(plane) if noise is not None and _is_plane(noise, y) else None
-    if demodulate:
-        y = registered.modulated_conv2d_scale(y, demodulation(weight, styles), fused, backend)
-        if noise is None or fused is not None:
-            return y
-    return y if noise is None else (y + noise.to(dtype)).to(x.dtype)
+    if scale is not None:
+        plane = (y.shape[0], 1, *y.shape[2:])
+        fused = noise.expand(plane) if noise is not None and _is_plane(noise) else None
+        y = modulated_conv2d_scale(y, scale, fused, layer.backend)
+        noise = noise if fused is None else None
+    return y if noise is None else (y + noise).to(x.dtype)
 
 
-def _is_plane(noise: Tensor, y: Tensor) -> bool:
-    return noise.ndim < 3 or noise.shape[-3] == 1
-
-
-# y = x * scale[n, c] + noise[n, pixel]. Scale and noise are float32 for half-precision x.
-
-
-def _scale(x: Tensor, scale: Tensor, noise: Tensor | None, backend: str) -> Tensor:
-    y: Tensor = launcher("modulated_conv2d_scale", backend)(x, scale, noise)
-    return y
-
-
-def _image_like(x: Tensor) -> Tensor:
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.empty_like(
-        x, memory_format=torch.channels_last if channels_last else torch.contiguous_format
-    )
-
-
-def _scale_fake(x: Tensor, scale: Tensor, noise: Tensor | None, backend: str) -> Tensor:
-    return _image_like(x)
-
-
-def _scale_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, scale, noise, backend = inputs
-    ctx.save_for_backward(x, scale)
-    ctx.with_noise = noise is not None
-    ctx.backend = backend
-
-
-def _scale_backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
-    x, scale = ctx.saved_tensors
-    with_noise = ctx.with_noise and ctx.needs_input_grad[2]
-    grad_x, grad_scale, grad_noise = registered.modulated_conv2d_scale_grad(
-        grad_y, x, scale, with_noise, ctx.backend
-    )
-    return grad_x, grad_scale, grad_noise if with_noise else None, None
-
-
-register(
-    "modulated_conv2d_scale(Tensor x, Tensor scale, Tensor? noise, str backend) -> Tensor",
-    _scale,
-    _scale_fake,
-    setup_context=_scale_setup_context,
-    backward=_scale_backward,
-)
-
-
-# (g * scale, sum of g * x over pixels, sum of g over channels).
-
-
-def _scale_grad(
-    grad_y: Tensor, x: Tensor, scale: Tensor, with_noise: bool, backend: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    found: tuple[Tensor, Tensor, Tensor] = launcher("modulated_conv2d_scale_grad", backend)(
-        grad_y, x, scale, with_noise
-    )
-    return found
-
-
-def _scale_grad_fake(
-    grad_y: Tensor, x: Tensor, scale: Tensor, with_noise: bool, backend: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    plane = (x.shape[0], 1, *x.shape[2:]) if with_noise else (0,)
-    return _image_like(x), scale.new_empty(scale.shape), scale.new_empty(plane)
-
-
-def _scale_grad_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-    grad_y, x, scale, _, backend = inputs
-    ctx.save_for_backward(grad_y, x, scale)
-    ctx.set_materialize_grads(False)
-    ctx.backend = backend
-
-
-def _scale_grad_backward(
-    ctx: Any, to_grad_x: Tensor | None, to_grad_scale: Tensor | None, to_grad_noise: Tensor | None
-) -> tuple[Any, ...]:
-    """The op is bilinear, so its gradients are the same two kernels again."""
-    grad_y, x, scale = ctx.saved_tensors
-    apply = registered.modulated_conv2d_scale
-    on_grad_y = None if to_grad_x is None else apply(to_grad_x, scale, None, ctx.backend)
-    on_x, on_scale = None, None
-    if to_grad_scale is not None:
-        extra = apply(x, to_grad_scale, to_grad_noise, ctx.backend)
-        on_grad_y = extra if on_grad_y is None else on_grad_y + extra
-    elif to_grad_noise is not None:
-        spread = to_grad_noise.to(grad_y.dtype).expand_as(grad_y)
-        on_grad_y = spread if on_grad_y is None else on_grad_y + spread
-    if to_grad_x is not None and to_grad_scale is not None:
-        on_x, on_scale, _ = registered.modulated_conv2d_scale_grad(
-            grad_y, to_grad_x, to_grad_scale, False, ctx.backend
-        )
-    elif to_grad_scale is not None:
-        on_x = apply(grad_y, to_grad_scale, None, ctx.backend)
-    elif to_grad_x is not None and ctx.needs_input_grad[2]:
-        _, on_scale, _ = registered.modulated_conv2d_scale_grad(
-            grad_y, to_grad_x, scale, False, ctx.backend
-        )
-    return on_grad_y, on_x, on_scale, None, None
-
-
-register(
-    "modulated_conv2d_scale_grad(Tensor grad_y, Tensor x, Tensor scale, bool with_noise, "
-    "str backend) -> (Tensor, Tensor, Tensor)",
-    _scale_grad,
-    _scale_grad_fake,
-    setup_context=_scale_grad_setup_context,
-    backward=_scale_grad_backward,
-)
+def _is_plane(noise: Tensor) -> bool:
+    return noise.ndim < 3 or (noise.ndim <= 4 and noise.shape[-3] == 1)

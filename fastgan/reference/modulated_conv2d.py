@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastgan.reference.bias_act import bias_act
 from fastgan.reference.conv2d_resample import conv2d_resample
 
 
@@ -37,8 +38,13 @@ def modulated_conv2d(
     resample_filter: Tensor | None = None,
     demodulate: bool = True,
     flip_weight: bool = True,
+    bias: Tensor | None = None,
+    act: str = "linear",
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
 ) -> Tensor:
-    """y[n] = d[n] * conv2d_resample(x[n] * s[n], w) + noise[n].
+    """y[n] = bias_act(d[n] * conv2d_resample(x[n] * s[n], w) + noise[n], bias, act, ...).
 
     Equal to convolving sample n with w[o,i] s[n,i] d[n,o]. Half precision with demodulation
     pre-normalises weight and styles; weight and styles may stay in float32 then.
@@ -62,4 +68,5 @@ def modulated_conv2d(
         y = y * demodulation(weight, styles)[:, :, None, None]
     if noise is not None:
         y = y + noise.to(dtype)
-    return y.to(x.dtype)
+    bias = None if bias is None else bias.to(x.dtype)
+    return bias_act(y.to(x.dtype), bias, act=act, alpha=alpha, gain=gain, clamp=clamp)

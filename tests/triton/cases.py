@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import bias_act, modulated_conv2d, spectral_norm, upfirdn2d
+from fastgan.kernels.modulated_conv2d_fused import modulated_conv2d_fused
 
 HALF, BRAIN, FLOAT, DOUBLE = torch.float16, torch.bfloat16, torch.float32, torch.float64
 
@@ -20,12 +21,14 @@ class Case:
         call: runs the launcher.
         loads, stores: whether 128-bit loads and stores must be there.
         launch: index among the kernels that the call launches.
+        products: whether instructions of tensor cores must be there.
     """
 
     call: Callable[[], Any]
     loads: bool = True
     stores: bool = True
     launch: int = 0
+    products: bool = False
 
 
 def _images(dtype: torch.dtype, *size: int, last: bool = False) -> Tensor:
@@ -76,6 +79,17 @@ def _scale_grad(dtype: torch.dtype, last: bool = False) -> Any:
     return modulated_conv2d.modulated_conv2d_scale_grad(x, x, _vector(FLOAT, 8, 64), True)
 
 
+def _fused(
+    dtype: torch.dtype, out: int, size: int, *, up: int = 1, last: bool = True, tf32: bool = False
+) -> Any:
+    x = _images(dtype, 8, 64, 64, 64, last=last)
+    return modulated_conv2d_fused(
+        x, _vector(dtype, out, 64, size, size), _vector(FLOAT, 8, 64), _vector(FLOAT, 8, out),
+        _vector(FLOAT, 8, 1, 64 * up, 64 * up), _vector(FLOAT, out),
+        _vector(FLOAT, 4) if up == 2 else None, up, [size // 2] * 4, "lrelu", 0.2, 1.4, 256.0, tf32,
+    )  # fmt: skip
+
+
 def _spectral(dtype: torch.dtype, dim: int) -> Any:
     weight = _vector(dtype, 512, 512, 3, 3)
     return spectral_norm.spectral_norm(weight, _vector(dtype, 512), 1, 1e-12, dim)
@@ -115,4 +129,25 @@ CASES = {
     "spectral_norm_grad float32": Case(lambda: _spectral_grad(FLOAT), launch=2),
     "modulated_conv2d_scale_grad float16": Case(lambda: _scale_grad(HALF)),
     "modulated_conv2d_scale_grad float16 channels_last": Case(lambda: _scale_grad(HALF, last=True)),
+    # The product's tile is stored from the registers of the tensor cores, which AMD has no
+    # 128-bit stores for.
+    "modulated_conv2d_fused float16 channels_last": Case(
+        lambda: _fused(HALF, 64, 3), stores=False, products=True
+    ),
+    "modulated_conv2d_fused float32": Case(lambda: _fused(FLOAT, 64, 3, last=False), stores=False),
+    "modulated_conv2d_fused tf32 channels_last": Case(
+        lambda: _fused(FLOAT, 64, 3, tf32=True), stores=False, products=True
+    ),
+    "modulated_conv2d_fused rgb float16 channels_last": Case(
+        lambda: _fused(HALF, 3, 1), stores=False
+    ),
+    "modulated_conv2d_fused up 2 product bfloat16 channels_last": Case(
+        lambda: _fused(BRAIN, 64, 3, up=2), stores=False, products=True
+    ),
+    "modulated_conv2d_fused up 2 filter bfloat16 channels_last": Case(
+        lambda: _fused(BRAIN, 64, 3, up=2), launch=1
+    ),
+    "spectral_norm normalise float32": Case(lambda: _spectral(FLOAT, 0), launch=2),
+    "spectral_norm divide float32": Case(lambda: _spectral(FLOAT, 0), launch=6),
+    "spectral_norm dot float32": Case(lambda: _spectral_grad(FLOAT), stores=False),
 }

@@ -41,12 +41,14 @@ class Launch:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a compiled kernel uses. Spills count instructions on CUDA and registers on HIP."""
+    """What a compiled kernel uses. Spills count instructions on CUDA and registers on HIP;
+    products are instructions of tensor cores."""
 
     registers: int
     spills: int
     wide_loads: int
     wide_stores: int
+    products: int
 
 
 def record(call: Callable[[], Any], target: str) -> list[Launch]:
@@ -103,8 +105,9 @@ def _of_cubin(cubin: bytes) -> Resources:
     return Resources(
         int(found[1]),
         _count(r"\b(?:LDL|STL)\b", code),
-        _count(r"\bLDG\.E\.(?:\w+\.)*128\b", code),
+        _count(r"\bLDG(?:STS)?\.E\.(?:\w+\.)*128\b", code),
         _count(r"\bSTG\.E\.(?:\w+\.)*128\b", code),
+        _count(r"\b(?:HMMA|HGMMA)\.", code),
     )
 
 
@@ -121,6 +124,7 @@ def _of_amd(compiled: Any) -> Resources:
         number("vgpr_spill_count") + number("sgpr_spill_count"),
         _count(r"\b(?:global|buffer)_load_dwordx4\b", code),
         _count(r"\b(?:global|buffer)_store_dwordx4\b", code),
+        _count(r"\bv_mfma_", code),
     )
 
 

@@ -63,3 +63,22 @@ class GuardedMemory:
             guards = torch.cat([buffer[:GUARD], buffer[GUARD + length :]])
             changed = int((guards != SENTINEL).sum())
             assert changed == 0, f"{changed} elements were written outside a result of {length}"
+
+
+def widen_bfloat16_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `tl.dot` of the interpreter multiply bfloat16 numbers, not the integers of their bits."""
+    import triton.language as tl
+    from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
+
+    original = InterpreterBuilder.create_dot
+
+    def widened(handle):  # type: ignore[no-untyped-def]
+        if handle.dtype.scalar != tl.bfloat16:
+            return handle
+        bits = np.ascontiguousarray(handle.data).astype(np.uint32) << 16
+        return TensorHandle(bits.view(np.float32), tl.float32)
+
+    def create_dot(self, a, b, *rest):  # type: ignore[no-untyped-def]
+        return original(self, widened(a), widened(b), *rest)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)

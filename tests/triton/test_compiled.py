@@ -1,5 +1,6 @@
 """Every kernel compiles for sm_80, sm_90 and gfx942, on a machine without a GPU: no spills, no
-more registers than recorded, 128-bit accesses where the layout allows them."""
+more registers than recorded, 128-bit accesses where the layout allows
+them, tensor cores where a product is meant for them."""
 
 import json
 import os
@@ -35,6 +36,7 @@ def test_kernel_compiles_within_its_resources(name: str, target: str) -> None:
     assert found.registers <= SLACK * RECORDED[target][name]["registers"]
     assert found.wide_loads > 0 or not case.loads
     assert found.wide_stores > 0 or not case.stores
+    assert found.products > 0 or not case.products
 
 
 def test_the_gate_sees_spills() -> None:

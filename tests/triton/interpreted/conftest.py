@@ -18,6 +18,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Iterator[interpreter.GuardedMemor
     from fastgan.kernels import tensors
 
     interpreter.round_bfloat16_as_gpus_do(monkeypatch)
+    interpreter.widen_bfloat16_products(monkeypatch)
     guarded = interpreter.GuardedMemory()
     monkeypatch.setattr(tensors, "allocate", guarded.allocate)
     yield guarded
@@ -46,3 +47,9 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch, _large_tiles: None) -> None:
     monkeypatch.setattr(config, "UPFIRDN_PLANAR", (4, 8))
     monkeypatch.setattr(config, "UPFIRDN_CHANNELS_LAST", (16, 2))
     monkeypatch.setattr(config, "VECTOR_STEP", 16)
+    monkeypatch.setattr(config, "CONV_TILES", dict.fromkeys(config.CONV_TILES, (16, 16, 16)))
+    monkeypatch.setattr(config, "POINTWISE_PLANAR", (8, 4))
+    monkeypatch.setattr(config, "POINTWISE_CHANNELS_LAST", (8, 4))
+    monkeypatch.setattr(config, "FIR_ROWS", 4)
+    monkeypatch.setattr(config, "FIR_PLANAR", (4, 8))
+    monkeypatch.setattr(config, "FIR_CHANNELS_LAST", (4, 4))

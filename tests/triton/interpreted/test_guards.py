@@ -5,8 +5,11 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.runtime.interpreter import InterpreterBuilder
 
 from tests.triton.interpreter import GuardedMemory
+
+UNCHANGED_DOT = InterpreterBuilder.create_dot  # imported before any test changes it
 
 
 @triton.jit
@@ -32,3 +35,24 @@ def test_a_masked_store_is_not() -> None:
     memory = GuardedMemory()
     assert fill(memory, True).tolist() == [0, 1, 2, 3, 4]
     memory.check()
+
+
+@triton.jit
+def product_kernel(a_ptr, b_ptr, out_ptr, SIZE: tl.constexpr):
+    place = tl.arange(0, SIZE)[:, None] * SIZE + tl.arange(0, SIZE)[None, :]
+    product = tl.dot(tl.load(a_ptr + place), tl.load(b_ptr + place))
+    tl.store(out_ptr + place, product)
+
+
+def product_error() -> float:
+    a, b = torch.randn(16, 16).bfloat16(), torch.randn(16, 16).bfloat16()
+    out = torch.empty(16, 16)
+    product_kernel[(1,)](a, b, out, SIZE=16)
+    return (out - a.float() @ b.float()).abs().max().item()
+
+
+def test_bfloat16_products_are_right_with_the_change_and_wrong_without() -> None:
+    assert product_error() < 1e-5
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(InterpreterBuilder, "create_dot", UNCHANGED_DOT)
+        assert product_error() > 1e6
