@@ -141,7 +141,8 @@ bool launch_tiles(Kernel kernel, const Call& call, const Tensors<T>& t, cudaStre
   p.tiles_y = static_cast<int>(ceil_div(p.out_height, Shape::kTileHeight));
   p.tiles_m = static_cast<int>(ceil_div(p.out_channels, Shape::kM));
   int64_t blocks = call.batch;
-  for (int tiles : {p.tiles_x, p.tiles_y, p.tiles_m}) {
+  const int counts[] = {p.tiles_x, p.tiles_y, p.tiles_m};
+  for (const int tiles : counts) {
     if (blocks > kMostBlocks / tiles) return false;
     blocks *= tiles;
   }
