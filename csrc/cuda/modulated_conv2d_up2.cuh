@@ -23,6 +23,14 @@ namespace fastgan::cuda::modulated_conv2d {
 
 constexpr int kFirTaps = 4;
 
+// Blocks of a multiprocessor that float kernels leave registers for. For sm_120 the compiler needs
+// a few more than the half that two blocks have each, and would spill.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1200
+constexpr int kUpBlocks = 1;
+#else
+constexpr int kUpBlocks = 2;
+#endif
+
 // What the tiles of both kernels have in common; 32 bytes of channels are a step.
 template <typename T, int kCellRows_, int kSlice_>
 struct UpTile {
@@ -127,7 +135,7 @@ __device__ __forceinline__ void filter_slice(const acc_t<typename Shape::T>* t, 
 }
 
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads, sizeof(T) == 8 ? 1 : 2)
+__global__ void __launch_bounds__(Shape::kThreads, sizeof(T) == 8 ? 1 : kUpBlocks)
     modulated_up2_simt(const T* __restrict__ x, const T* __restrict__ weight, T* __restrict__ y,
                        Params<T> p) {
   constexpr int kOut = Shape::kOut, kPair = Shape::kPair, kAcross = Shape::kCellColumns;
@@ -185,7 +193,7 @@ __global__ void __launch_bounds__(Shape::kThreads, sizeof(T) == 8 ? 1 : 2)
 }
 
 template <typename T, typename Shape>
-__global__ void __launch_bounds__(Shape::kThreads, sizeof(T) == 2 ? 1 : 2)
+__global__ void __launch_bounds__(Shape::kThreads, sizeof(T) == 2 ? 1 : kUpBlocks)
     modulated_up2_wmma(const T* __restrict__ x, const T* __restrict__ weight, T* __restrict__ y,
                        Params<T> p) {
   constexpr int kRows = Shape::kRows, kAcross = Shape::kCellColumns;

@@ -13,7 +13,9 @@ from tests.gpu_gate import toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
-ARCHITECTURES = ("sm_80", "sm_90")
+ARCHITECTURES = ("sm_80", "sm_90")  # of continuous integration, for part of the kernels
+ALL_ARCHITECTURES = (*ARCHITECTURES, "sm_120")
+MOST_KERNELS = 60  # that continuous integration compiles for an architecture
 
 # Spills fail the build: a kernel that spills works, only slowly, so no other test would tell.
 FLAGS = ("-std=c++17", "-O3", "-cubin", "-Xptxas", "-warn-spills,-Werror", f"-I{ROOT / 'csrc'}")
@@ -35,20 +37,22 @@ class CompileError(RuntimeError):
     """nvcc or ptxas refused the file; the message is theirs."""
 
 
-def compile_cubin(source: Path, architecture: str, cubin: Path) -> None:
+def compile_cubin(source: Path, architecture: str, cubin: Path, every: bool = False) -> None:
     """Raises CompileError, also when a kernel spills registers."""
-    command = [toolchain.find("nvcc"), *FLAGS, f"-arch={architecture}", str(source), "-o", cubin]
+    flags = [*FLAGS, f"-arch={architecture}", *(["-DFASTGAN_GATE_ALL"] if every else [])]
+    command = [toolchain.find("nvcc"), *flags, str(source), "-o", cubin]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
         raise CompileError(f"{source.name} for {architecture}:\n{result.stdout}{result.stderr}")
 
 
 @cache
-def usage(source: Path, architecture: str) -> dict[str, Usage]:
-    """Kernel name -> registers, bytes of shared memory and of stack, counts of INSTRUCTIONS."""
+def usage(source: Path, architecture: str, every: bool = False) -> dict[str, Usage]:
+    """Kernel name -> registers, bytes of shared memory and of stack, counts of INSTRUCTIONS. Of
+    the kernels of continuous integration, or of every one that the file instantiates."""
     with tempfile.TemporaryDirectory() as folder:
         cubin = Path(folder) / "kernels.cubin"
-        compile_cubin(source, architecture, cubin)
+        compile_cubin(source, architecture, cubin, every)
         kernels = _resources(_dump("--dump-resource-usage", cubin))
         for name, counts in _instructions(_dump("--dump-sass", cubin)).items():
             kernels[name] |= counts

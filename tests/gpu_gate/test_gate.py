@@ -46,7 +46,7 @@ def test_usage_is_that_of_the_baseline(source, arch):
     assert baseline.path_of(source).is_file(), f"no baseline for {source.name}; {REFRESH}"
     record = baseline.read(source)
     now, before = measure.usage(source, arch), record[arch]
-    assert set(now) == set(before), f"other kernels than in the baseline; {REFRESH}"
+    assert set(now) <= set(before), f"other kernels than in the baseline; {REFRESH}"
     same_compiler = record["nvcc"] == toolchain.version()
     wrong = {name: regressions(now[name], before[name], same_compiler) for name in now}
     wrong = {name: lines for name, lines in wrong.items() if lines}
@@ -54,10 +54,20 @@ def test_usage_is_that_of_the_baseline(source, arch):
 
 
 @pytest.mark.parametrize("arch", measure.ARCHITECTURES)
+def test_continuous_integration_compiles_few_kernels_but_of_every_file(arch):
+    counts = {source.stem: len(measure.usage(source, arch)) for source in measure.SOURCES}
+    assert sum(counts.values()) <= measure.MOST_KERNELS, counts
+    records = {source.stem: baseline.read(source) for source in measure.SOURCES}
+    for stem, record in records.items():
+        assert set(measure.ALL_ARCHITECTURES) <= set(record), f"{stem}: {REFRESH}"
+        assert len(record[arch]) >= counts[stem]
+
+
+@pytest.mark.parametrize("arch", measure.ARCHITECTURES)
 def test_modulated_conv2d_has_the_instructions_it_claims(arch):
     kernels = measure.usage(measure.ROOT / "csrc" / "cuda" / "modulated_conv2d.cu", arch)
     on_tensor_cores = [name for name in kernels if "wmma" in name]
-    assert len(on_tensor_cores) == 9
+    assert len(on_tensor_cores) == 6  # float by TF32 and half: 1x1, 3x3, 3x3 upsampled
     for name, used in kernels.items():
         assert (used["tensor_core"] > 0) == (name in on_tensor_cores), name
         assert used["wide_loads"] > 0, name
