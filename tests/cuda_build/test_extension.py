@@ -1,6 +1,7 @@
 """The CUDA extension as it is built and linked: it loads, registers what it should, and traces.
 What its kernels compute is for tests/emulation; here they run only where a GPU is."""
 
+import inspect
 import os
 import re
 import shutil
@@ -28,6 +29,8 @@ except ImportError as error:
     pytest.skip(reason, allow_module_level=True)
 
 KERNELS = sorted(triton.LAUNCHERS)
+SHARED = [name for name in KERNELS if hasattr(torch.ops.fastgan_cpp, name)]
+FUSED = sorted(set(KERNELS) - set(SHARED))  # the C++ backend composes these
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -51,6 +54,22 @@ def calls(x: Tensor) -> dict[str, tuple]:
         "bias_act_grad": (x, x, bias, *act, False, True),
         "bias_act_grad2": (x, x, x, bias, *act),
         "upfirdn2d": (x, taps, [2, 2], [1, 1], [2, 1, 2, 1], False, 4.0),
+        "modulated_conv2d_fused": (
+            x,
+            x.new_ones(4, channels, 3, 3),
+            scale,
+            None,
+            noise,
+            None,
+            None,
+            1,
+            [1, 1, 1, 1],
+            "lrelu",
+            0.2,
+            1.0,
+            -1.0,
+            False,
+        ),
         "modulated_conv2d_scale": (x, scale, noise),
         "modulated_conv2d_scale_grad": (x, x, scale, True),
         "spectral_norm": (x, u, 1, 1e-12, 1),
@@ -70,13 +89,25 @@ def test_importing_needs_no_gpu():
     assert done.stdout.strip() != "None", "this torch is a CPU build"
 
 
-@pytest.mark.parametrize("name", KERNELS)
+def is_registered_for_cuda_alone(name: str) -> bool:
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    return has(f"fastgan_cuda::{name}", "CUDA") and not has(f"fastgan_cuda::{name}", "CPU")
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_operators_have_the_arguments_of_triton(name):
+    arguments = getattr(torch.ops.fastgan_cuda, name).default._schema.arguments
+    expected = inspect.signature(triton.launcher(name)).parameters
+    assert [argument.name for argument in arguments] == list(expected)
+    assert is_registered_for_cuda_alone(name)
+
+
+@pytest.mark.parametrize("name", SHARED)
 def test_operators_have_the_schemas_of_the_cpu(name):
     cpu, cuda = (getattr(torch.ops, space) for space in ("fastgan_cpp", "fastgan_cuda"))
     schema = str(getattr(cuda, name).default._schema)
     assert schema == str(getattr(cpu, name).default._schema).replace("fastgan_cpp", "fastgan_cuda")
-    assert torch._C._dispatch_has_kernel_for_dispatch_key(f"fastgan_cuda::{name}", "CUDA")
-    assert not torch._C._dispatch_has_kernel_for_dispatch_key(f"fastgan_cuda::{name}", "CPU")
+    assert is_registered_for_cuda_alone(name)
 
 
 def test_the_library_needs_the_stable_abi_and_nothing_else_of_torch():
@@ -89,7 +120,7 @@ def test_the_library_needs_the_stable_abi_and_nothing_else_of_torch():
     assert not unstable
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", SHARED)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", IMAGE_SHAPES)
 def test_fake_cuda_tensors_give_what_the_cpu_gives(name, layout, shape):
@@ -105,6 +136,16 @@ def test_fake_cuda_tensors_give_what_the_cpu_gives(name, layout, shape):
         assert found.shape == expected.shape
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_fused_convolution_traces(layout):
+    x = images("vector_width", layout, torch.float32)
+    with FakeTensorMode():
+        arguments = calls(like_on_cuda(x))["modulated_conv2d_fused"]
+        y = torch.ops.fastgan.modulated_conv2d_fused(*arguments, "cuda")
+    assert y.shape == (1, 4, 8, 8)
+    assert (y.device.type, y.dtype) == ("cuda", torch.float32)
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("name", KERNELS)
 def test_layouts_are_kept_when_traced(name, layout):
@@ -116,7 +157,7 @@ def test_layouts_are_kept_when_traced(name, layout):
         assert y.is_contiguous(memory_format=memory_format)
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", SHARED)
 @pytest.mark.parametrize(
     ("backend", "device"), [("cpp", "cpu"), pytest.param("cuda", "cuda", marks=NO_GPU)]
 )
