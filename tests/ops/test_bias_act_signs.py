@@ -36,10 +36,7 @@ def away_from_kinks(*shape, dtype=torch.float64):
     return x
 
 
-@pytest.mark.parametrize(("act", "gain", "clamp"), CALLS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("shape", "dim"), [((2, 3, 16, 32), 1), ((3, 1, 5 * BLOCK), 0)])
-def test_matches_the_specification(backend, always, act, gain, clamp, dtype, shape, dim):
+def assert_matches(backend, act, gain, clamp, dtype, shape, dim):
     results = []
     x, bias = away_from_kinks(*shape), torch.randn(shape[dim], dtype=torch.float64) * 1e-3
     for function, kind in ((ops.bias_act, dtype), (reference.bias_act, dtype),
@@ -55,6 +52,34 @@ def test_matches_the_specification(backend, always, act, gain, clamp, dtype, sha
     assert type(results[0][0].grad_fn).__name__ == "bias_act_signsBackward"
     for value, rounded, exact in zip(*results, strict=True):
         assert_close_to_exact(value, rounded, exact)
+
+
+@pytest.mark.parametrize(("act", "gain", "clamp"), CALLS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("shape", "dim"), [((2, 3, 16, 32), 1), ((3, 1, 5 * BLOCK), 0)])
+def test_matches_the_specification(backend, always, act, gain, clamp, dtype, shape, dim):
+    assert_matches(backend, act, gain, clamp, dtype, shape, dim)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_instruction_set(always, dtype, cpu_capability):
+    assert_matches("cpp", "lrelu", 0.7, 0.5, dtype, (2, 3, 16, 32), 1)
+
+
+def test_results_around_the_caches_by_every_instruction_set(cpu_capability):
+    assert_matches("cpp", "lrelu", 0.7, 0.5, torch.float32, (1, 3, 4 * BLOCK, 256), 1)
+
+
+def test_any_number_of_threads_gives_the_same_bits(backend, always):
+    x, bias = torch.randn(2, 3, 64, 64, requires_grad=True), torch.randn(3, requires_grad=True)
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        y = ops.bias_act(x, bias, act="lrelu", clamp=1.0, backend=backend)
+        found.append([y, *torch.autograd.grad(y.square().sum(), (x, bias))])
+    torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("clamp", [None, 0.5])
