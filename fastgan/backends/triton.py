@@ -28,6 +28,7 @@ LAUNCHERS = {
     "modulated_conv2d_scale_grad": "modulated_conv2d",
     "spectral_norm": "spectral_norm",
     "spectral_norm_grad": "spectral_norm",
+    "noise_bias_act": "noise_bias_act",
 }
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 

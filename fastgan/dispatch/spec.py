@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import torch
 
 
+# Ops with kernels for GPUs alone: small passes that cost a CPU little beside its convolutions.
+GPU_OPS = ("noise_bias_act",)
+
+
 @dataclass(frozen=True)
 class OpCall:
     """The facts of a call that decide whether a backend can serve it."""

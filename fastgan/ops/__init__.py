@@ -6,6 +6,7 @@ No loops over pixels (those are kernels) and no parameters (those are in `fastga
 from fastgan.ops.bias_act import bias_act
 from fastgan.ops.conv2d_resample import conv2d_resample
 from fastgan.ops.modulated_conv2d import modulated_conv2d
+from fastgan.ops.noise_bias_act import noise_bias_act
 from fastgan.ops.spectral_norm import spectral_norm
 from fastgan.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
@@ -15,6 +16,7 @@ __all__ = [
     "downsample2d",
     "filter2d",
     "modulated_conv2d",
+    "noise_bias_act",
     "setup_filter",
     "spectral_norm",
     "upfirdn2d",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import bias_act, modulated_conv2d, spectral_norm, upfirdn2d
+from fastgan.kernels import noise_bias_act as _noise_bias_act
 
 HALF, BRAIN, FLOAT, DOUBLE = torch.float16, torch.bfloat16, torch.float32, torch.float64
 
@@ -115,4 +116,20 @@ CASES = {
     "spectral_norm_grad float32": Case(lambda: _spectral_grad(FLOAT), launch=2),
     "modulated_conv2d_scale_grad float16": Case(lambda: _scale_grad(HALF)),
     "modulated_conv2d_scale_grad float16 channels_last": Case(lambda: _scale_grad(HALF, last=True)),
+}
+
+
+# The small fused ops.
+
+
+def _noisy(dtype: torch.dtype, act: str, last: bool = False) -> Any:
+    noise = _vector(FLOAT, 8, 1, 128, 128)
+    return _noise_bias_act.noise_bias_act(
+        _images(dtype, last=last), noise, _vector(dtype, 64), act, 0.2, 1.4, 256.0
+    )
+
+
+CASES |= {
+    "noise_bias_act lrelu float16": Case(lambda: _noisy(HALF, "lrelu")),
+    "noise_bias_act swish float32 channels_last": Case(lambda: _noisy(FLOAT, "swish", last=True)),
 }
