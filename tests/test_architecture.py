@@ -37,7 +37,7 @@ SIBLINGS = {
 LEAVES = {"errors", "config", "files", "assets", "_version", "_build", "dispatch.spec"}
 
 KERNEL_OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm")
-GPU_OPS = ("noise_bias_act",)  # no csrc/cpu: see dispatch/spec.py
+GPU_OPS = ("noise_bias_act", "minibatch_std", "normalize_act")  # no csrc/cpu: see dispatch/spec.py
 COMPOSED_OPS = ("conv2d_resample",)  # built on upfirdn2d and torch's convolution: no kernel
 PYTHON_ROOMS = (
     "fastgan/ops/{op}.py",

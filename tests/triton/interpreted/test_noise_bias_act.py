@@ -66,9 +66,9 @@ def test_third_order_matches_the_specification() -> None:
                   cases.away_from_zero(3, seed=2)]  # fmt: skip
         value, found = function(*inputs, act="tanh"), []
         for _ in range(3):
-            value = torch.autograd.grad((value**2).sum(), inputs, create_graph=True)
-            found += value
-            value = torch.cat([v.flatten() for v in value])
+            gradients = torch.autograd.grad((value**2).sum(), inputs, create_graph=True)
+            found += gradients
+            value = torch.cat([g.flatten() for g in gradients])
         return found
 
     actual = derivatives(partial(ops.noise_bias_act, backend="triton"))
