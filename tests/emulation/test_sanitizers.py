@@ -9,12 +9,13 @@ from tests.emulation import build
 
 
 @pytest.mark.parametrize("mode", ["asan", "tsan"])
-def test_no_reports(mode, monkeypatch):
+@pytest.mark.parametrize("driver", ["driver_bias_act.cpp", "driver_small_ops.cpp"])
+def test_no_reports(driver, mode, monkeypatch):
     reason = build.why_no_sanitizer(mode)
     if reason is not None:
         pytest.skip(reason)
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")  # needs ptrace, which containers forbid
-    program = build.program("driver_bias_act.cpp", mode)
+    program = build.program(driver, mode)
     done = subprocess.run([program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for report in ("ERROR: AddressSanitizer", "runtime error", "WARNING: ThreadSanitizer"):

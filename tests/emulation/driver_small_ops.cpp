@@ -1,0 +1,120 @@
+// Runs the kernels of noise_bias_act, minibatch_std and normalize_act over ragged shapes in heap
+// blocks of the exact size, for the sanitizers. Values are compared in the tests of each op; here
+// every result must only be written.
+#include <cstdio>
+#include <cstdlib>
+
+#include "cuda/minibatch_std_kernel.cuh"
+#include "cuda/noise_bias_act_kernel.cuh"
+#include "cuda/normalize_act_kernel.cuh"
+
+namespace {
+
+using namespace fastgan::cuda;
+
+constexpr int kThreads = 64, kMostBlocks = 2;  // fibers cost ThreadSanitizer much: few of them
+
+struct Size {
+  int64_t samples, channels, pixels;
+};
+constexpr Size kSizes[] = {{1, 1, 1}, {4, 3, 35}, {2, 8, 16}, {3, 70, 1}, {2, 1, 1100}, {0, 4, 4}};
+
+// Exactly `size` elements, a little later than the block begins when `shifted`: not aligned.
+template <typename T>
+class Buffer {
+ public:
+  Buffer(int64_t size, bool shifted, float value) : size_(size) {
+    block_ = static_cast<T*>(std::malloc(sizeof(T) * (size + shifted)));
+    data_ = block_ + shifted;
+    for (int64_t i = 0; i < size; ++i) data_[i] = store<T>(value * static_cast<float>(i % 13 - 6));
+  }
+  ~Buffer() { std::free(block_); }
+  Buffer(const Buffer&) = delete;
+  T* data() { return data_; }
+  int64_t missing() const {  // NaN: elements that nothing was written to
+    int64_t count = 0;
+    for (int64_t i = 0; i < size_; ++i) count += load(data_[i]) != load(data_[i]);
+    return count;
+  }
+
+ private:
+  int64_t size_;
+  T *block_, *data_;
+};
+
+template <typename T>
+int64_t noise_bias(const Size& size, bool shifted, bool channels_last) {
+  using A = fastgan::acc_t<T>;
+  const noise_bias_act::Images images{size.samples, size.channels, size.pixels, channels_last,
+                                      shifted};
+  Buffer<T> x(images.numel(), shifted, 0.3f), y(images.numel(), shifted, NAN);
+  Buffer<A> noise(shifted ? size.pixels : size.samples * size.pixels, shifted, 0.1f);
+  Buffer<T> bias(size.channels, shifted, 0.2f);
+  const auto k = make_coefficients<A>(Activation::kLrelu, 0.2, 1.4, 1.0);
+  noise_bias_act::launch<T, kThreads>(x.data(), noise.data(), bias.data(), y.data(), images, k,
+                                      nullptr, kMostBlocks);
+  return y.missing();
+}
+
+template <typename T>
+int64_t deviations(const Size& size, bool shifted, bool channels_last) {
+  using A = fastgan::acc_t<T>;
+  const int64_t members = size.samples % 2 == 0 ? 2 : 1, slices = size.channels % 2 == 0 ? 2 : 1;
+  const minibatch_std::Shape s{size.samples / members, members, size.channels, size.pixels, slices,
+                               channels_last};
+  const int64_t narrow = size.samples * s.sample(), wide = size.samples * s.widened();
+  Buffer<T> x(narrow, shifted, 0.3f), y(wide, shifted, NAN), g(wide, shifted, 0.1f);
+  Buffer<T> dx(narrow, shifted, NAN);
+  Buffer<A> parts(minibatch_std::workspace(s), shifted, NAN);
+  Buffer<A> sums(minibatch_std::grad_workspace(s), shifted, NAN);
+  minibatch_std::launch<T, kThreads>(x.data(), y.data(), parts.data(), s, nullptr, kMostBlocks);
+  minibatch_std::launch_grad<T, kThreads>(g.data(), x.data(), dx.data(), sums.data(), s, nullptr,
+                                          kMostBlocks);
+  return y.missing() + dx.missing() + parts.missing() + sums.missing();
+}
+
+template <typename T>
+int64_t normalized(const Size& size, bool shifted, normalize_act::Statistics stats) {
+  using A = fastgan::acc_t<T>;
+  const normalize_act::Shape s{size.samples, size.channels, size.pixels, stats};
+  const int64_t numel = s.numel(), groups = numel == 0 ? 0 : s.groups();
+  Buffer<T> x(numel, shifted, 0.3f), y(numel, shifted, NAN), g(numel, shifted, 0.1f);
+  Buffer<T> dx(numel, shifted, NAN);
+  Buffer<A> weight(s.rows(), shifted, 0.2f), bias(size.channels, shifted, 0.1f);
+  Buffer<A> mean(groups, shifted, NAN), var(groups, shifted, NAN);
+  Buffer<A> dw(s.numel() == 0 ? 0 : s.rows(), shifted, NAN);
+  Buffer<A> db(s.numel() == 0 ? 0 : s.rows(), shifted, NAN);
+  const normalize_act::Parameters<A> p{weight.data(), bias.data(), true, false};
+  const auto k = make_coefficients<A>(Activation::kSwish, 0.2, 1.4, 1.0);
+  normalize_act::launch<T, kThreads>(x.data(), p, mean.data(), var.data(), false, y.data(), s, 1e-3,
+                                     k, nullptr, kMostBlocks);
+  normalize_act::launch_grad<T, kThreads>(g.data(), x.data(), p, mean.data(), var.data(), false,
+                                          dx.data(), dw.data(), db.data(), s, 1e-3, k, nullptr);
+  return y.missing() + dx.missing() + mean.missing() + var.missing() + dw.missing() + db.missing();
+}
+
+template <typename T>
+int64_t run(const Size& size, bool shifted) {
+  using normalize_act::Statistics;
+  int64_t missing = 0;
+  for (const bool last : {false, true}) {
+    missing += noise_bias<T>(size, shifted, last) + deviations<T>(size, shifted, last);
+  }
+  for (const auto stats : {Statistics::kInstance, Statistics::kBatch, Statistics::kLayer}) {
+    missing += normalized<T>(size, shifted, stats);
+  }
+  return missing;
+}
+
+}  // namespace
+
+int main() {
+  int64_t missing = 0;
+  int runs = 0;
+  for (const Size& size : kSizes) {
+    missing += run<float>(size, false) + run<float>(size, true) + run<__half>(size, false);
+    runs += 3;
+  }
+  std::printf("%d runs, %lld elements not written\n", runs, static_cast<long long>(missing));
+  return missing == 0 ? 0 : 1;
+}
