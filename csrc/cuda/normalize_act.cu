@@ -1,5 +1,5 @@
 // Instantiates the launchers of normalize_act, so that nvcc compiles its kernels for every type.
-#include "cuda/normalize_act_kernel.cuh"
+#include "cuda/normalize_act_grad_kernel.cuh"
 
 namespace fastgan::cuda::normalize_act {
 

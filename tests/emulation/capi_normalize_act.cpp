@@ -1,5 +1,5 @@
 // normalize_act's launchers behind plain C, for tests that run the kernels on the CPU.
-#include "cuda/normalize_act_kernel.cuh"
+#include "cuda/normalize_act_grad_kernel.cuh"
 
 using namespace fastgan::cuda;
 using normalize_act::Parameters;
