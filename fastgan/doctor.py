@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -120,6 +121,9 @@ def _cases() -> dict[str, tuple[Call, list[Tensor]]]:
         u = torch.nn.functional.normalize(_normal(5, w.shape[0]).to(w.dtype), dim=0)
         return ops.spectral_norm(w, u, backend=backend)[0]
 
+    def noise_bias_act(x: Tensor, bias: Tensor, noise: Tensor, *, backend: str) -> Tensor:
+        return ops.noise_bias_act(x, noise, bias, act="swish", clamp=1.5, backend=backend)
+
     x, w = _normal(1, 2, 6, 17, 19), _normal(2, 8, 6, 3, 3)
     return {
         "bias_act": (bias_act, [x, _normal(3, 6)]),
@@ -127,6 +131,9 @@ def _cases() -> dict[str, tuple[Call, list[Tensor]]]:
         "modulated_conv2d": (modulated_conv2d, [x, w, _normal(4, 2, 6)]),
         "conv2d_resample": (conv2d_resample, [x, w]),
         "spectral_norm": (spectral_norm, [w]),
+        "noise_bias_act": (noise_bias_act, [x, _normal(3, 6), _normal(6, 2, 1, 17, 19)]),
+        "minibatch_std": (ops.minibatch_std, [x]),
+        "normalize_act": (partial(ops.normalize_act, act="swish"), [x, _normal(4, 2, 6)]),
     }
 
 

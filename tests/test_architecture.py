@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fastgan
-from fastgan.dispatch import registry
+from fastgan.dispatch import registry, spec
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "fastgan"
@@ -39,6 +39,7 @@ SIBLINGS = {
 LEAVES = {"errors", "config", "files", "assets", "_version", "_build", "timing", "dispatch.spec"}
 
 KERNEL_OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm")
+GPU_OPS = ("noise_bias_act", "minibatch_std", "normalize_act")  # no csrc/cpu: see dispatch/spec.py
 COMPOSED_OPS = ("conv2d_resample",)  # built on upfirdn2d and torch's convolution: no kernel
 PYTHON_ROOMS = (
     "fastgan/ops/{op}.py",
@@ -52,6 +53,15 @@ KERNEL_ROOMS = (
     "csrc/cuda_ops/{op}.cu",
     "kernels/{op}.py",
     "benchmarks/bench_{op}.py",
+    "tests/triton/interpreted/test_{op}.py",
+)
+GPU_ROOMS = (
+    "kernels/{op}.py",
+    "csrc/cuda/{op}.cu",
+    "csrc/cuda/{op}_kernel.cuh",
+    "tests/emulation/capi_{op}.cpp",
+    "tests/emulation/test_{op}.py",
+    "tests/gpu_gate/baselines/{op}.json",
     "tests/triton/interpreted/test_{op}.py",
 )
 
@@ -170,13 +180,20 @@ def test_nothing_in_the_package_can_compile():
 
 
 def test_the_list_of_ops_is_complete():
-    assert {*KERNEL_OPS, *COMPOSED_OPS} == set(registry.OPS)
+    assert {*KERNEL_OPS, *GPU_OPS, *COMPOSED_OPS} == set(registry.OPS)
+    assert GPU_OPS == spec.GPU_OPS
 
 
 @pytest.mark.parametrize("room", PYTHON_ROOMS + KERNEL_ROOMS)
 def test_every_op_is_in_every_room(room):
-    ops = KERNEL_OPS if room in KERNEL_ROOMS else (*KERNEL_OPS, *COMPOSED_OPS)
+    ops = KERNEL_OPS if room in KERNEL_ROOMS else (*KERNEL_OPS, *GPU_OPS, *COMPOSED_OPS)
     missing = [room.format(op=op) for op in ops if not (ROOT / room.format(op=op)).is_file()]
+    assert not missing, missing
+
+
+@pytest.mark.parametrize("room", GPU_ROOMS)
+def test_every_op_for_gpus_alone_is_in_their_rooms(room):
+    missing = [room.format(op=op) for op in GPU_OPS if not (ROOT / room.format(op=op)).is_file()]
     assert not missing, missing
 
 

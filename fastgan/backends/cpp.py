@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fastgan.dispatch.spec import OpCall
+from fastgan.dispatch.spec import GPU_OPS, OpCall
 
 # The kernel that stands for an op whose name no kernel has.
 KERNELS = {"modulated_conv2d": "modulated_conv2d_scale", "conv2d_resample": "upfirdn2d"}
@@ -31,6 +31,8 @@ def why_unavailable() -> str | None:
 
 def why_unsupported(call: OpCall) -> str | None:
     """CPU tensors of the four floating-point types."""
+    if call.op in GPU_OPS:
+        return f"{call.op} has kernels for GPUs alone; the reference serves CPU tensors"
     kernel = KERNELS.get(call.op, call.op)
     if not hasattr(torch.ops.fastgan_cpp, kernel):
         return f"the extension fastgan._C has no kernel {kernel}: it is older than fastgan; rebuild"

@@ -29,6 +29,11 @@ LAUNCHERS = {
     "modulated_conv2d_fused": "modulated_conv2d_fused",
     "spectral_norm": "spectral_norm",
     "spectral_norm_grad": "spectral_norm",
+    "noise_bias_act": "noise_bias_act",
+    "minibatch_std": "minibatch_std",
+    "minibatch_std_grad": "minibatch_std",
+    "normalize_act": "normalize_act",
+    "normalize_act_grad": "normalize_act",
 }
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 

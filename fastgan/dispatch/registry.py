@@ -12,12 +12,17 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, Protocol, cast
 
-from fastgan.dispatch.spec import OpCall
+from fastgan.dispatch.spec import GPU_OPS, OpCall
 
-OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "conv2d_resample", "spectral_norm")
+OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "conv2d_resample", "spectral_norm", *GPU_OPS)
 BACKENDS = ("reference", "cpp", "cuda", "triton")
 AUTO_ORDER = {"cpu": ("cpp", "reference"), "cuda": ("cuda", "triton", "reference")}
 FALLBACK_ORDER = ("reference",)  # devices that no kernel serves
+
+
+def lacks(name: str, op: str) -> bool:
+    """Whether backend `name` has no kernels for `op` by design, so that nobody need be told."""
+    return name == "cpp" and op in GPU_OPS
 
 
 class Backend(Protocol):

@@ -85,14 +85,21 @@ def use_backend(request: str) -> Iterator[None]:
 def requested_backend(op: str) -> str | None:
     """What the `use_backend` blocks and FASTGAN_BACKEND ask for `op`; None means automatic."""
     for choices in reversed(_requests.stack):
-        name = choices.get(op) or choices.get("*")
+        name = _chosen(choices, op)
         if name is not None:
             return None if name == "auto" else name
     if _KEY not in _ENVIRONMENT:
         return None
     choices = parse_request(os.environ["FASTGAN_BACKEND"], "FASTGAN_BACKEND")
-    name = choices.get(op) or choices.get("*")
+    name = _chosen(choices, op)
     return None if name == "auto" else name
+
+
+def _chosen(choices: dict[str, str], op: str) -> str | None:
+    """The entry for `op`. What is asked of every op leaves those to the automatic choice that the
+    backend has no kernels for by design."""
+    name = choices.get("*")
+    return choices.get(op) or ("auto" if name and registry.lacks(name, op) else name)
 
 
 def select(op: str, tensor: torch.Tensor, requested: str | None = None) -> str:
@@ -147,7 +154,8 @@ def _automatic(call: OpCall) -> str:
         reason = registry.why_not(name, call)
         if reason is None:
             return name
-        _log_once(f"{call.op}: backend {name} is not used: {reason}")
+        if not registry.lacks(name, call.op):
+            _log_once(f"{call.op}: backend {name} is not used: {reason}")
     raise BackendUnavailableError(_explain(call, "auto"))
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
+# Ops with kernels for GPUs alone: small passes that cost a CPU little beside its convolutions.
+GPU_OPS = ("noise_bias_act", "minibatch_std", "normalize_act")
+
 
 @dataclass(frozen=True)
 class OpCall:

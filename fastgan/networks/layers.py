@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.errors import ConfigError
-from fastgan.ops import bias_act, conv2d_resample, setup_filter
+from fastgan.ops import bias_act, conv2d_resample, minibatch_std, setup_filter
 from fastgan.reference.bias_act import ACTIVATIONS
 
 
@@ -163,16 +163,7 @@ class MinibatchStdDev(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [N, C, H, W] to [N, C + num_channels, H, W]."""
-        batch, channels, height, width = x.shape
-        group = next(g for g in range(max(min(self.group_size, batch), 1), 0, -1) if batch % g == 0)
-        slices = self.num_channels
-        y = x.reshape(group, batch // group, slices, channels // slices, height, width)
-        # Not y.var, which is slow over a leading dimension on the CPU.
-        y = (y - y.mean(dim=0)).square().mean(dim=0)  # [N / G, F, C / F, H, W]
-        y = (y + 1e-8).sqrt()
-        y = y.mean(dim=[2, 3, 4]).repeat(group, 1)  # [N, F]
-        y = y[:, :, None, None].expand(-1, -1, height, width)
-        return torch.cat([x, y], dim=1)
+        return minibatch_std(x, self.group_size, self.num_channels)
 
     def extra_repr(self) -> str:
         return f"group_size={self.group_size}, num_channels={self.num_channels}"

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from fastgan.kernels import bias_act, modulated_conv2d, spectral_norm, upfirdn2d
+from fastgan.kernels import minibatch_std as _minibatch_std
+from fastgan.kernels import noise_bias_act as _noise_bias_act
+from fastgan.kernels import normalize_act as _normalize_act
 from fastgan.kernels.modulated_conv2d_fused import modulated_conv2d_fused
 
 HALF, BRAIN, FLOAT, DOUBLE = torch.float16, torch.bfloat16, torch.float32, torch.float64
@@ -150,4 +153,50 @@ CASES = {
     "spectral_norm normalise float32": Case(lambda: _spectral(FLOAT, 0), launch=2),
     "spectral_norm divide float32": Case(lambda: _spectral(FLOAT, 0), launch=6),
     "spectral_norm dot float32": Case(lambda: _spectral_grad(FLOAT), stores=False),
+}
+
+
+# The small fused ops.
+
+
+def _noisy(dtype: torch.dtype, act: str, last: bool = False) -> Any:
+    noise = _vector(FLOAT, 8, 1, 128, 128)
+    return _noise_bias_act.noise_bias_act(
+        _images(dtype, last=last), noise, _vector(dtype, 64), act, 0.2, 1.4, 256.0
+    )
+
+
+def _deviation(samples: int) -> Any:
+    return _minibatch_std.minibatch_std(_images(FLOAT, samples, 512, 4, 4), 4, 1)
+
+
+def _deviation_grad() -> Any:
+    x = _images(HALF, 8, 512, 4, 4)
+    return _minibatch_std.minibatch_std_grad(_images(HALF, 8, 513, 4, 4), x, 4, 1)
+
+
+def _normalize(dtype: torch.dtype, stats: str, *parameters: int) -> Any:
+    weight = bias = _vector(FLOAT, *parameters)
+    return _normalize_act.normalize_act(
+        _images(dtype), weight, bias, None, None, stats, 1e-5, "lrelu", 0.2, 1.4, -1.0
+    )
+
+
+def _normalize_grad(dtype: torch.dtype, act: str) -> Any:
+    x, parameter = _images(dtype), _vector(FLOAT, 64)
+    return _normalize_act.normalize_act_grad(
+        x, x, parameter, parameter, parameter, parameter, False, "batch", 1e-5, act, 0.2, 1.4, -1.0
+    )
+
+
+CASES |= {
+    "minibatch_std one group float32": Case(lambda: _deviation(4), stores=False),
+    "minibatch_std concatenation float32": Case(lambda: _deviation(8), launch=1),
+    "minibatch_std_grad float16": Case(_deviation_grad, launch=1),
+    "normalize_act moments float16": Case(lambda: _normalize(HALF, "batch", 64), stores=False),
+    "normalize_act instance float16": Case(lambda: _normalize(HALF, "instance", 8, 64), launch=1),
+    "normalize_act sums float32": Case(lambda: _normalize_grad(FLOAT, "lrelu"), stores=False),
+    "normalize_act_grad batch float16": Case(lambda: _normalize_grad(HALF, "swish"), launch=1),
+    "noise_bias_act lrelu float16": Case(lambda: _noisy(HALF, "lrelu")),
+    "noise_bias_act swish float32 channels_last": Case(lambda: _noisy(FLOAT, "swish", last=True)),
 }
