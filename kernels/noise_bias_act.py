@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels import config, tensors
-from fastgan.kernels.bias_act import _activation, _value
+from fastgan.kernels.bias_act import activate, activation
 
 
 @triton.jit
@@ -46,7 +46,7 @@ def noise_bias_act_kernel(
             v += tl.load(bias_ptr + col, mask=col < cols, other=0.0).to(ACC)[None, :]
         else:
             v += tl.load(bias_ptr + row, mask=row < rows, other=0.0).to(ACC)[:, None]
-    y = gain * _value(v, alpha, scale, ACT, TERMS)
+    y = gain * activate(v, alpha, scale, ACT, TERMS)
     floored = tl.where(y < -limit, -limit, y)
     result = tl.where(floored > limit, limit, floored)
     tl.store(y_ptr + offset, result.to(y_ptr.dtype.element_ty), mask=mask)
@@ -66,7 +66,7 @@ def noise_bias_act(x: Tensor, noise: Tensor | None, bias: Tensor | None, act: st
     channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
     rows, cols = (pixels, channels) if last else (channels, pixels)
     block_rows, block_cols = config.tile(rows, cols)
-    name, alpha, scale = _activation(act, alpha)
+    name, alpha, scale = activation(act, alpha)
     acc = tensors.accumulator(x)
     with torch.cuda.device_of(x):
         noise_bias_act_kernel[

@@ -15,7 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastgan.kernels import config, tensors
-from fastgan.kernels.bias_act import _activation, _slope, _value
+from fastgan.kernels.bias_act import _slope, activate, activation
 
 
 @triton.jit
@@ -83,7 +83,7 @@ def _parameter(ptr, row, mask, channels, KIND: tl.constexpr, DEFAULT: tl.constex
 @triton.jit
 def _through(v, g, alpha, scale, gain, limit, ACT: tl.constexpr, TERMS: tl.constexpr):
     """The gradient before the activation, from the one behind the clamp."""
-    y = gain * _value(v, alpha, scale, ACT, TERMS)
+    y = gain * activate(v, alpha, scale, ACT, TERMS)
     slope = gain * _slope(v, alpha, scale, ACT, TERMS)
     return g * tl.where((y >= limit) | (y <= -limit), 0.0, slope)
 
@@ -108,7 +108,7 @@ def normalize_act_kernel(
         BIAS, ACC,
     )  # fmt: skip
     x = tl.load(x_ptr + offset, mask=mask, other=0.0).to(ACC)
-    y = gain * _value((x - mean) * inverse * weight + bias, alpha, scale, ACT, TERMS)
+    y = gain * activate((x - mean) * inverse * weight + bias, alpha, scale, ACT, TERMS)
     floored = tl.where(y < -limit, -limit, y)
     result = tl.where(floored > limit, limit, floored)
     tl.store(y_ptr + offset, result.to(y_ptr.dtype.element_ty), mask=mask)
@@ -234,7 +234,7 @@ def normalize_act(
     found = [tensors.new(x, groups if mean is None else 0, dtype=dtype) for _ in range(2)]
     if x.numel() == 0:
         return _like(y, x), *(t.zero_() for t in found)
-    settings = _settings(x, weight, bias, stats, _activation(act, alpha)[0])
+    settings = _settings(x, weight, bias, stats, activation(act, alpha)[0])
     if mean is None or var is None:
         mean, var = found
         block_groups, block = config.tile(groups, outer * inner)
@@ -245,7 +245,7 @@ def normalize_act(
             )  # fmt: skip
     rows, cols = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3]
     block_rows, block_cols = config.tile(rows, cols)
-    _, alpha, scale = _activation(act, alpha)
+    _, alpha, scale = activation(act, alpha)
     weight, bias = (images if t is None else t.contiguous() for t in (weight, bias))
     with torch.cuda.device_of(x):
         normalize_act_kernel[(triton.cdiv(rows, block_rows) * triton.cdiv(cols, block_cols),)](
@@ -268,7 +268,7 @@ def normalize_act_grad(
     to_weight, to_bias = (tensors.new(mean, samples, channels) for _ in range(2))
     if x.numel() == 0:
         return _like(grad_x, x), to_weight.zero_(), to_bias.zero_()
-    name, alpha, scale = _activation(act, alpha)
+    name, alpha, scale = activation(act, alpha)
     settings = _settings(x, weight, bias, stats, name)
     rows, cols = samples * channels, height * width
     block_rows, block_cols = config.tile(rows, cols)

@@ -96,6 +96,12 @@ inline Tensor dense(const Tensor& x) {
   return copy;
 }
 
+// A batch of images as the kernels take it: contiguous or channels_last.
+inline Tensor image(const char* op, const Tensor& x) {
+  STD_TORCH_CHECK(x.dim() == 4, op, ": x must have 4 dimensions, got ", x.dim());
+  return is_channels_last(x) ? x : torch::stable::contiguous(x);
+}
+
 inline std::optional<Tensor> contiguous(const std::optional<Tensor>& tensor) {
   if (!tensor) return std::nullopt;
   return torch::stable::contiguous(*tensor);

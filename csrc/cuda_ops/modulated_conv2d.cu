@@ -6,11 +6,6 @@
 namespace fastgan::cuda::modulated_scale {
 namespace {
 
-Tensor image(const Tensor& x) {
-  STD_TORCH_CHECK(x.dim() == 4, "modulated_conv2d: x must have 4 dimensions, got ", x.dim());
-  return is_channels_last(x) ? x : torch::stable::contiguous(x);
-}
-
 ScaleShape shape_of(const Tensor& x) {
   return {x.size(0), x.size(1), x.size(2) * x.size(3), is_channels_last(x)};
 }
@@ -18,7 +13,7 @@ ScaleShape shape_of(const Tensor& x) {
 Tensor scale_images(const Tensor& x_in, const Tensor& factors_in,
                     const std::optional<Tensor>& noise_in) {
   const DeviceCall call("modulated_conv2d_scale", x_in);
-  const Tensor x = image(x_in);
+  const Tensor x = image("modulated_conv2d_scale", x_in);
   const ScaleShape shape = shape_of(x);
   const ScalarType type = compute_type(x);
   call.check_numel("scale", factors_in, type, shape.samples * shape.channels);
@@ -39,7 +34,7 @@ Tensor scale_images(const Tensor& x_in, const Tensor& factors_in,
 std::tuple<Tensor, Tensor, Tensor> scale_images_grad(const Tensor& grad_y_in, const Tensor& x_in,
                                                      const Tensor& factors_in, bool with_noise) {
   const DeviceCall call("modulated_conv2d_scale_grad", x_in);
-  const Tensor x = image(x_in);
+  const Tensor x = image("modulated_conv2d_scale", x_in);
   const ScaleShape shape = shape_of(x);
   call.check_like("grad_y", grad_y_in, x_in);
   call.check_numel("scale", factors_in, compute_type(x), shape.samples * shape.channels);

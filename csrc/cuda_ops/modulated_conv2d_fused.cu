@@ -7,11 +7,6 @@
 namespace fastgan::cuda::modulated_conv2d {
 namespace {
 
-Tensor image(const Tensor& x) {
-  STD_TORCH_CHECK(x.dim() == 4, "modulated_conv2d_fused: x must have 4 dimensions, got ", x.dim());
-  return is_channels_last(x) ? x : torch::stable::contiguous(x);
-}
-
 // [C_out, C_in, kh, kw] as [C_out, kh, kw, C_in]: what is summed over becomes contiguous.
 Tensor packed(const Tensor& weight) {
   return torch::stable::contiguous(
@@ -50,7 +45,7 @@ Tensor fused(const Tensor& x_in, const Tensor& weight_in, const Tensor& in_scale
              std::vector<int64_t> padding, const std::string& act, double alpha, double gain,
              double clamp, bool allow_tf32) {
   const DeviceCall device("modulated_conv2d_fused", x_in);
-  const Tensor x = image(x_in);
+  const Tensor x = image("modulated_conv2d_fused", x_in);
   const Call call =
       make_call(x, weight_in, noise_in, up, padding, act, alpha, gain, clamp, allow_tf32);
   const ScalarType type = compute_type(x);

@@ -47,7 +47,8 @@ def calls(x: Tensor) -> dict[str, tuple]:
     bias, scale = x.new_ones(channels), x.new_ones(x.shape[:2]).to(torch.float32)
     noise = scale.new_ones(x.shape[0], 1, *x.shape[2:])
     taps = x.new_ones(4, 4).to(torch.float32)
-    act = (1, "swish", 0.2, 1.0, 0.5)
+    named = ("swish", 0.2, 1.0, 0.5)
+    act, factors = (1, *named), scale.new_ones(channels)
     u, v = x.new_ones(channels), x.new_ones(x[:, :1].numel())
     return {
         "bias_act": (x, bias, *act),
@@ -72,6 +73,14 @@ def calls(x: Tensor) -> dict[str, tuple]:
         ),
         "modulated_conv2d_scale": (x, scale, noise),
         "modulated_conv2d_scale_grad": (x, x, scale, True),
+        "noise_bias_act": (x, noise, bias, *named),
+        "minibatch_std": (x, 1, 1),
+        "minibatch_std_grad": (torch.cat([x, x[:, :1]], 1), x, 1, 1),
+        "normalize_act": (x, factors, None, None, None, "batch", 1e-5, *named),
+        "normalize_act_grad": (
+            *(x, x, factors, None, factors, factors, False, "batch", 1e-5),
+            *named,
+        ),
         "spectral_norm": (x, u, 1, 1e-12, 1),
         "spectral_norm_grad": (x, x.new_ones(()), x, x.new_ones(()), u, v, 1),
     }

@@ -2,6 +2,7 @@
 installed, and registers the operators of `fastgan._C`. Linking needs a CUDA build of torch:
 `make test-cuda-build`."""
 
+import inspect
 import re
 import subprocess
 import sysconfig
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from fastgan import _build
+from fastgan.backends import triton
 from tests.gpu_gate import toolchain
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +60,15 @@ def schemas(folder: str, pattern: str) -> dict[str, str]:
 
 def test_the_operators_have_the_schemas_of_the_cpu():
     cpu, cuda = schemas("cpu", "*.cpp"), schemas("cuda_ops", "*.cu")
-    kernels = ("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm")
-    assert cuda == {name: text for name, text in cpu.items() if name.startswith(kernels)}
-    assert len(cuda) >= 8
+    shared = set(cpu) & set(cuda)
+    assert {name: cuda[name] for name in shared} == {name: cpu[name] for name in shared}
+    assert len(shared) >= 8
+
+
+def test_triton_has_the_arguments_of_every_operator():
+    """A backend that serves what the other does, called in the same way."""
+    cuda = schemas("cuda_ops", "*.cu")
+    assert set(triton.LAUNCHERS) <= set(cuda)
+    for name in triton.LAUNCHERS:
+        arguments = re.findall(r"(\w+)(?:,|$)", cuda[name].partition("(")[2].rpartition(") ->")[0])
+        assert arguments == list(inspect.signature(triton.launcher(name)).parameters), name
