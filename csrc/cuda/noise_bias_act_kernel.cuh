@@ -69,7 +69,7 @@ __device__ __forceinline__ void add(const Addends<T>& addends, const Images& s, 
 
 // wide: x and y are aligned to 16 bytes.
 template <typename T, int kBlock>
-__global__ void __launch_bounds__(kBlock)
+__global__ void __launch_bounds__(kBlock, 4)
     forward(const T* __restrict__ x, const acc_t<T>* __restrict__ noise, const T* __restrict__ bias,
             T* __restrict__ y, Images s, bool wide, Coefficients<acc_t<T>> k) {
   using A = acc_t<T>;
