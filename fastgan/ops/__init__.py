@@ -7,6 +7,7 @@ from fastgan.ops.bias_act import bias_act
 from fastgan.ops.conv2d_resample import conv2d_resample
 from fastgan.ops.modulated_conv2d import modulated_conv2d
 from fastgan.ops.spectral_norm import spectral_norm
+from fastgan.ops.spectral_norm_group import spectral_norm_group
 from fastgan.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "modulated_conv2d",
     "setup_filter",
     "spectral_norm",
+    "spectral_norm_group",
     "upfirdn2d",
     "upsample2d",
 ]
