@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from fastgan import ops, reference
+from tests.spectral_norm_kernels import SERVED, install, spectral_norm_group
 from tests.tolerances import DTYPES, assert_close_to_exact
 
 GROUP = (
@@ -22,44 +23,18 @@ GROUP = (
     ((3, 2, 4), 2),
 )
 DIMS = [dim for _, dim in GROUP]
-MODULE = import_module("fastgan.ops.spectral_norm_group")  # the package's name is the function
 
 
-def _kernel(
-    weights: list[Tensor], us: list[Tensor], n_power_iterations: int, eps: float, dims: list[int]
-) -> tuple[tuple[Tensor, ...], ...]:
-    one = torch.ops.fastgan_cpp.spectral_norm
-    results = [
-        one(w, u, n_power_iterations, eps, dim) for w, u, dim in zip(weights, us, dims, strict=True)
-    ]
-    return tuple(zip(*results, strict=True))
-
-
-def _grad_kernel(*lists: Any) -> list[Tensor]:
-    assert all(isinstance(entry, list) for entry in lists)
-    return [torch.ops.fastgan_cpp.spectral_norm_grad(*call) for call in zip(*lists, strict=True)]
-
-
-KERNELS = {"spectral_norm_group": _kernel, "spectral_norm_group_grad": _grad_kernel}
-
-
-@pytest.fixture(params=["one by one", "grouped"])
-def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, backend: str) -> str:
-    """A backend that has no kernel for the group, and the C++ one as if it had."""
-    if request.param == "grouped":
-        if backend != "cpp":
-            pytest.skip("stands for any backend with kernels")
-        monkeypatch.setattr(MODULE, "has_kernel", lambda kernel, name: kernel in KERNELS)
-        monkeypatch.setattr(MODULE, "launcher", lambda kernel, name: KERNELS[kernel])
-    return backend
+@pytest.fixture(params=SERVED)
+def served(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Backends without kernels for groups, and one with them."""
+    return install(request.param, monkeypatch)
 
 
 @pytest.fixture
-def grouped(monkeypatch: pytest.MonkeyPatch, kernel_backend: str) -> str:
-    """The C++ backend as if it had a kernel for the group."""
-    monkeypatch.setattr(MODULE, "has_kernel", lambda kernel, name: kernel in KERNELS)
-    monkeypatch.setattr(MODULE, "launcher", lambda kernel, name: KERNELS[kernel])
-    return kernel_backend
+def grouped(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backend with kernels for groups."""
+    return install("grouped", monkeypatch)
 
 
 def inputs(dtype: torch.dtype = torch.float32) -> tuple[list[Tensor], list[Tensor]]:
@@ -243,4 +218,4 @@ def test_wrong_arguments_say_what_was_expected(
 
 def test_lists_of_other_operators_are_refused_without_a_gradient() -> None:
     with pytest.raises(TypeError, match="needs its gradient"):
-        import_module("fastgan.ops._register")._direct_lists("x", _kernel, None, None)
+        import_module("fastgan.ops._register")._direct_lists("x", spectral_norm_group, None, None)
