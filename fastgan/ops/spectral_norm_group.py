@@ -7,6 +7,7 @@ one by one. Both give the same values. The mathematics is in `fastgan.reference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -108,7 +109,7 @@ def _forward(weights: list[Tensor], us: list[Tensor], n_power_iterations: int, e
 def _fake(weights: list[Tensor], us: list[Tensor], n_power_iterations: int, eps: float,
           dims: list[int], backend: str) -> Lists:  # fmt: skip
     columns = [
-        weight.shape[:dim].numel() * weight.shape[dim + 1 :].numel()
+        math.prod((*weight.shape[:dim], *weight.shape[dim + 1 :]))
         for weight, dim in zip(weights, dims, strict=True)
     ]
     return (

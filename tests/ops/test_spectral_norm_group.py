@@ -64,7 +64,7 @@ def everything(function: Any, dtype: torch.dtype) -> list[Tensor]:
     return [*normalized, *sigmas, *us_new, *firsts, *again]
 
 
-@pytest.mark.parametrize("n_power_iterations", [0, 1, 3])
+@pytest.mark.parametrize("n_power_iterations", [0, 2])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_matches_reference(served: str, dtype: torch.dtype, n_power_iterations: int) -> None:
     options = {"n_power_iterations": n_power_iterations}
@@ -171,13 +171,13 @@ def test_opcheck(grouped: str) -> None:
     )
 
 
-def test_compiles_forward_and_backward(served: str) -> None:
+def test_compiles_forward_and_backward(grouped: str) -> None:
     weights, us = inputs()
     leaves = [w.requires_grad_() for w in weights]
 
     def loss(*weights: Tensor) -> Tensor:
         doubled = [w * 2 for w in weights]
-        results = ops.spectral_norm_group(doubled, us, dims=DIMS, backend=served)
+        results = ops.spectral_norm_group(doubled, us, dims=DIMS, backend=grouped)
         return torch.stack([n.cos().sum() + sigma for n, sigma, _ in results]).sum()
 
     expected = torch.autograd.grad(loss(*leaves), leaves)
