@@ -1,78 +1,17 @@
 // spectral_norm as torch operators on CUDA tensors: checks, layouts, workspaces, registration.
-#include <utility>
-
 #include "cuda/spectral_norm_grad_kernel.cuh"
 #include "cuda/spectral_norm_kernel.cuh"
-#include "cuda_ops/launch.h"
+#include "cuda_ops/spectral_norm_matrix.h"
 
 namespace fastgan::cuda::spectral_norm {
 namespace {
-
-// A dense weight as [outer, rows, inner] in the order in which it lies in memory.
-struct Matrix {
-  int64_t outer, rows, inner;
-  int64_t cols() const { return outer * inner; }
-};
-
-int64_t columns_of(const Tensor& weight, int64_t dim) {
-  int64_t cols = 1;
-  for (int64_t d = 0; d < weight.dim(); ++d) cols *= d == dim ? 1 : weight.size(d);
-  return cols;
-}
-
-Matrix matrix_of(const Tensor& weight, int64_t dim) {
-  const int64_t rows = weight.size(dim), cols = columns_of(weight, dim);
-  if (rows <= 1 || cols == 0) return {1, rows, cols};
-  const int64_t inner = weight.stride(dim);
-  return {cols / inner, rows, inner};
-}
-
-// The other dimensions of a weight as they follow each other in memory, but for those of one
-// element; empty when that is their own order.
-std::vector<int64_t> memory_order(const Tensor& weight, int64_t dim) {
-  std::vector<int64_t> order;
-  for (int64_t d = 0; d < weight.dim(); ++d) {
-    if (d != dim && weight.size(d) > 1) order.push_back(d);
-  }
-  const auto before = [&](int64_t a, int64_t b) { return weight.stride(a) > weight.stride(b); };
-  if (weight.numel() == 0 || std::is_sorted(order.begin(), order.end(), before)) return {};
-  std::sort(order.begin(), order.end(), before);
-  return order;
-}
-
-// A contiguous [cols] vector whose dimensions follow each other in the order `from`, with them in
-// the order `to`. Both name the dimensions of the weight.
-Tensor reordered(const Tensor& vector, const Tensor& weight, std::vector<int64_t> from,
-                 const std::vector<int64_t>& to) {
-  std::vector<int64_t> sizes;
-  for (const int64_t d : from) sizes.push_back(weight.size(d));
-  Tensor view = torch::stable::view(vector, sizes);
-  for (size_t i = 0; i < to.size(); ++i) {
-    const size_t at = std::find(from.begin() + i, from.end(), to[i]) - from.begin();
-    if (at == i) continue;
-    view = torch::stable::transpose(view, static_cast<int64_t>(i), static_cast<int64_t>(at));
-    std::swap(from[i], from[at]);
-  }
-  return torch::stable::flatten(torch::stable::contiguous(view));
-}
-
-std::vector<int64_t> sorted(std::vector<int64_t> order) {
-  std::sort(order.begin(), order.end());
-  return order;
-}
-
-void check(const DeviceCall& call, const Tensor& weight, const Tensor& u, int64_t dim) {
-  STD_TORCH_CHECK(weight.dim() > 0 && dim >= 0 && dim < weight.dim(), "spectral_norm: dim ", dim,
-                  " is out of range for a weight of ", weight.dim(), " dimensions");
-  call.check_numel("u", u, weight.scalar_type(), weight.size(dim));
-}
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> normalize_weight(const Tensor& weight_in,
                                                             const Tensor& u_in,
                                                             int64_t n_power_iterations, double eps,
                                                             int64_t dim) {
   const DeviceCall call("spectral_norm", weight_in);
-  check(call, weight_in, u_in, dim);
+  check_weight(call, "spectral_norm", weight_in, u_in, dim);
   const Tensor weight = dense(weight_in), u = torch::stable::contiguous(u_in);
   const Matrix m = matrix_of(weight, dim);
   Tensor normalized = result_like(weight), sigma = torch::stable::new_empty(weight, {});
@@ -98,8 +37,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> normalize_weight(const Tensor& weight
     launch<T>(One<Layer<T>>{layer}, blocks, n_power_iterations, eps, call.stream());
   });
   call.check_launches();
-  const std::vector<int64_t> order = memory_order(weight, dim);
-  if (!order.empty()) v = reordered(v, weight, order, sorted(order));
+  v = from_memory_order(v, weight, dim);
   return {normalized, sigma, u_new, v};
 }
 
@@ -107,7 +45,7 @@ Tensor normalize_weight_grad(const Tensor& grad_in, const Tensor& grad_sigma,
                              const Tensor& weight_in, const Tensor& sigma, const Tensor& u_in,
                              const Tensor& v_in, int64_t dim) {
   const DeviceCall call("spectral_norm_grad", weight_in);
-  check(call, weight_in, u_in, dim);
+  check_weight(call, "spectral_norm_grad", weight_in, u_in, dim);
   const ScalarType type = weight_in.scalar_type();
   call.check_like("grad_normalized", grad_in, weight_in);
   call.check_numel("grad_sigma", grad_sigma, type, 1);
@@ -117,9 +55,7 @@ Tensor normalize_weight_grad(const Tensor& grad_in, const Tensor& grad_sigma,
   Tensor out = result_like(weight);
   if (out.numel() == 0) return out;
   const Tensor grad = in_layout_of(grad_in, weight), u = torch::stable::contiguous(u_in);
-  Tensor v = torch::stable::contiguous(v_in);
-  const std::vector<int64_t> order = memory_order(weight, dim);
-  if (!order.empty()) v = reordered(v, weight, sorted(order), order);
+  const Tensor v = in_memory_order(v_in, weight, dim);
   const Matrix m = matrix_of(weight, dim);
   dispatch_storage("spectral_norm_grad", type, [&](auto tag) {
     using T = decltype(tag);

@@ -5,6 +5,8 @@ Layer numbers in `main` are those of the well-known 64 x 64 stack, so its state 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from fastgan.networks.base import (
     check_latent,
 )
 from fastgan.nn import spectral_norm as normalize_spectrum
+from fastgan.nn import spectral_norm_group
 from fastgan.ops import bias_act
 
 MAX_MULTIPLIER = 16  # of `channels`, at the 4 x 4 end
@@ -159,6 +162,7 @@ class DCGANDiscriminator(nn.Module):
         super().__init__()
         self.c_dim, self.img_channels = c_dim, img_channels
         self.img_resolution = (img_resolution, img_resolution)
+        self.spectral_norm = spectral_norm
         widths = list(reversed(_widths(img_resolution, channels)))
         layers: list[nn.Module] = []
         before = img_channels + c_dim
@@ -195,6 +199,10 @@ class DCGANDiscriminator(nn.Module):
         if c is not None:
             planes = c.to(x.dtype)[:, :, None, None].expand(-1, -1, *x.shape[2:])
             x = torch.cat([x, planes], dim=1)
+        with spectral_norm_group(self.main) if self.spectral_norm else nullcontext():
+            return self._judge(x)
+
+    def _judge(self, x: Tensor) -> DiscriminatorOutput:
         features = {}
         for layer in self.main:
             x = layer(x)

@@ -5,13 +5,30 @@ Carries u along and says when it moves; the mathematics is in `fastgan.ops.spect
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from fastgan import ops
+
+
+class Block(Protocol):
+    """A block of `spectral_norm_group`."""
+
+    def take(self, layer: SpectralNorm, weight: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """What the op gives for a layer, or None where the layer has to compute it."""
+
+
+class _Blocks(threading.local):
+    """The blocks that this thread is in, innermost first."""
+
+    stack: tuple[Block, ...] = ()
+
+
+blocks = _Blocks()
 
 WARM_UP = 15  # power iterations at registration, so that sigma is sound from the first step
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -63,7 +80,7 @@ def spectral_norm(
     if dim is None:
         dim = 1 if isinstance(module, _TRANSPOSED) else 0
 
-    normalize = _SpectralNorm(weight, n_power_iterations, eps, dim, backend)
+    normalize = SpectralNorm(weight, n_power_iterations, eps, dim, backend)
     normalize.train(module.training)
     # unsafe: skips a trial use, which would move u; shape and dtype are kept by construction.
     parametrize.register_parametrization(module, name, normalize, unsafe=True)
@@ -88,7 +105,7 @@ def remove_spectral_norm(module: nn.Module, name: str = "weight") -> nn.Module:
     if not parametrize.is_parametrized(module, name):
         raise ValueError(f"remove_spectral_norm: {name!r} of {module} is not parametrized")
     found = list(_parametrizations(module, name))
-    if len(found) != 1 or not isinstance(found[0], _SpectralNorm):
+    if len(found) != 1 or not isinstance(found[0], SpectralNorm):
         raise ValueError(
             f"remove_spectral_norm: {name!r} must have spectral_norm as its one parametrization, "
             f"got {[type(entry).__name__ for entry in found]}"
@@ -97,7 +114,7 @@ def remove_spectral_norm(module: nn.Module, name: str = "weight") -> nn.Module:
     return parametrize.remove_parametrizations(module, name, leave_parametrized=True)
 
 
-class _SpectralNorm(nn.Module):
+class SpectralNorm(nn.Module):
     """Computes the normalised weight and holds u, [weight.shape[dim]]."""
 
     _u: Tensor
@@ -118,21 +135,44 @@ class _SpectralNorm(nn.Module):
             )
         self.register_buffer("_u", u)
 
+    @property
+    def u(self) -> Tensor:
+        """The left singular vector so far."""
+        return self._u
+
+    @property
+    def iterations(self) -> int:
+        """Power iterations of a use in the present mode."""
+        return self.n_power_iterations if self.training else 0
+
     def forward(self, weight: Tensor) -> Tensor:
+        normalized, u = self._from_block(weight) or self._alone(weight)
+        if self.training:
+            with torch.no_grad():
+                self._u.copy_(u)
+        return normalized
+
+    def _from_block(self, weight: Tensor) -> tuple[Tensor, Tensor] | None:
+        if torch.compiler.is_compiling():
+            return None
+        for block in blocks.stack:
+            found = block.take(self, weight)
+            if found is not None:
+                return found[0], found[2]
+        return None
+
+    def _alone(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         # The op gets a copy, because autograd may keep what it gets, and the buffer is written in
         # place: here by the next forward, and by DistributedDataParallel when it broadcasts.
         normalized, _, u = ops.spectral_norm(
             weight,
             self._u.clone(),
-            n_power_iterations=self.n_power_iterations if self.training else 0,
+            n_power_iterations=self.iterations,
             eps=self.eps,
             dim=self.dim,
             backend=self.backend,
         )
-        if self.training:
-            with torch.no_grad():
-                self._u.copy_(u)
-        return normalized
+        return normalized, u
 
     def right_inverse(self, value: Tensor) -> Tensor:
         """What `module.weight = value` stores: the value, to be normalised at its next use."""
@@ -148,7 +188,7 @@ class _SpectralNorm(nn.Module):
 
 def _find_weight(module: nn.Module, name: str) -> Tensor:
     if parametrize.is_parametrized(module, name) and any(
-        isinstance(entry, _SpectralNorm) for entry in _parametrizations(module, name)
+        isinstance(entry, SpectralNorm) for entry in _parametrizations(module, name)
     ):
         raise ValueError(f"spectral_norm: {name!r} of {module} is normalised already")
     weight = getattr(module, name, None)

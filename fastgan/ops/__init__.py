@@ -10,6 +10,7 @@ from fastgan.ops.modulated_conv2d import modulated_conv2d
 from fastgan.ops.noise_bias_act import noise_bias_act
 from fastgan.ops.normalize_act import moments, normalize_act
 from fastgan.ops.spectral_norm import spectral_norm
+from fastgan.ops.spectral_norm_group import spectral_norm_group
 from fastgan.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "normalize_act",
     "setup_filter",
     "spectral_norm",
+    "spectral_norm_group",
     "upfirdn2d",
     "upsample2d",
 ]

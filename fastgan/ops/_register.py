@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastgan.ops._register_lists import flatten, list_function
+
 # Kept alive for the life of the process: dropping it would unregister the ops.
 _LIBRARY = torch.library.Library("fastgan", "DEF")
 
@@ -30,7 +32,8 @@ def register(
 
     Args:
         schema: torch schema, such as "f(Tensor x, str backend) -> Tensor". By convention the last
-            argument is the backend's name, fixed by `fastgan.dispatch.select`.
+            argument is the backend's name, fixed by `fastgan.dispatch.select`. With lists of
+            tensors (not empty) in it, `backward` gets and returns lists in their places.
         forward: computes the op; never records gradients.
         fake: shapes, dtypes and strides of the outputs without data.
         setup_context: saves what `backward` needs.
@@ -44,7 +47,8 @@ def register(
         torch.library.register_autograd(
             f"fastgan::{name}", backward, setup_context=setup_context, lib=_LIBRARY
         )
-    setattr(registered, name, _direct(name, forward, setup_context, backward))
+    direct = _direct_lists if "Tensor[]" in schema else _direct
+    setattr(registered, name, direct(name, forward, setup_context, backward))
 
 
 def _direct(
@@ -62,6 +66,26 @@ def _direct(
         if apply is None or not torch.is_grad_enabled():
             return forward(*inputs)
         return apply(*inputs)
+
+    return call
+
+
+def _direct_lists(
+    name: str,
+    forward: Callable[..., Any],
+    setup_context: Callable[..., None] | None,
+    backward: Callable[..., Any] | None,
+) -> Callable[..., Any]:
+    """As `_direct`, apart from it because looking for lists takes time."""
+    if setup_context is None or backward is None:
+        raise TypeError(f"{name}: an operator on lists of tensors needs its gradient")
+    operator = getattr(torch.ops.fastgan, name)
+    apply = list_function(name, forward, setup_context, backward)
+
+    def call(*inputs: Any) -> Any:
+        if torch.compiler.is_compiling() or not _is_eager(tuple(flatten(inputs))):
+            return operator(*inputs)
+        return apply(*inputs) if torch.is_grad_enabled() else forward(*inputs)
 
     return call
 

@@ -7,6 +7,7 @@ Public function, schemas, fake kernels and gradients. The mathematics is in
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,7 +56,7 @@ def spectral_norm(
 
     Source: Miyato et al. 2018, "Spectral Normalization for GANs", algorithm 1 and equation 12.
     """
-    dim = _check(weight, u, n_power_iterations, dim)
+    dim = check_arguments("spectral_norm", weight, u, n_power_iterations, dim)
     chosen = select("spectral_norm", weight, backend)
     if chosen == "reference":
         return reference.spectral_norm(
@@ -67,27 +68,26 @@ def spectral_norm(
     return normalized, sigma, u_new
 
 
-def _check(weight: Tensor, u: Tensor, n_power_iterations: int, dim: int) -> int:
-    check_floating("spectral_norm", "weight", weight)
+def check_arguments(op: str, weight: Tensor, u: Tensor, n_power_iterations: int, dim: int) -> int:
+    """Raise where an argument does not fit; return dim, counted from the front."""
+    check_floating(op, "weight", weight)
     if weight.ndim == 0 or not -weight.ndim <= dim < weight.ndim:
         raise ValueError(
-            f"spectral_norm: dim {dim} is out of range for weight of shape {tuple(weight.shape)}"
+            f"{op}: dim {dim} is out of range for weight of shape {tuple(weight.shape)}"
         )
     dim %= weight.ndim
     if u.dtype != weight.dtype or u.device != weight.device:
         raise TypeError(
-            f"spectral_norm: u is {u.dtype} on {u.device}, weight is {weight.dtype} on "
+            f"{op}: u is {u.dtype} on {u.device}, weight is {weight.dtype} on "
             f"{weight.device}; convert one of them"
         )
     if tuple(u.shape) != (weight.shape[dim],):
         raise ValueError(
-            f"spectral_norm: u must have shape [{weight.shape[dim]}], the size of dim {dim} of "
+            f"{op}: u must have shape [{weight.shape[dim]}], the size of dim {dim} of "
             f"weight {tuple(weight.shape)}, got {tuple(u.shape)}"
         )
     if n_power_iterations < 0:
-        raise ValueError(
-            f"spectral_norm: n_power_iterations must be at least 0, got {n_power_iterations}"
-        )
+        raise ValueError(f"{op}: n_power_iterations must be at least 0, got {n_power_iterations}")
     return dim
 
 
@@ -162,20 +162,27 @@ def _grad_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> No
 
 
 def _grad_backward(ctx: Any, h: Tensor) -> tuple[Any, ...]:
-    grad, weight, sigma, u, v = ctx.saved_tensors
+    grads = grad_backward(ctx.dim, ctx.needs_input_grad[:4], h, *ctx.saved_tensors)
+    return *grads, *[None] * 4
+
+
+def grad_backward(dim: int, needed: Sequence[bool], h: Tensor, grad: Tensor, weight: Tensor,
+                  sigma: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """Gradients of spectral_norm_grad in (grad_normalized, grad_sigma, weight, sigma), those that
+    are needed, for h that of its result."""
     to_grad = to_grad_sigma = to_weight = to_sigma = None
-    slope = _bilinear(h, u, v, ctx.dim)  # u^T h v
+    slope = _bilinear(h, u, v, dim)  # u^T h v
     ratio = (slope / sigma / sigma).to(h.dtype)
-    if ctx.needs_input_grad[0]:
+    if needed[0]:
         to_grad = h / sigma - ratio * weight
-    if ctx.needs_input_grad[1]:
+    if needed[1]:
         to_grad_sigma = slope.to(h.dtype)
-    if ctx.needs_input_grad[2]:
+    if needed[2]:
         to_weight = -ratio * grad
-    if ctx.needs_input_grad[3]:
+    if needed[3]:
         along = 2 * slope / sigma * _dot(grad, weight)
         to_sigma = ((along - _dot(h, grad)) / sigma / sigma).to(sigma.dtype)
-    return to_grad, to_grad_sigma, to_weight, to_sigma, *[None] * 4
+    return to_grad, to_grad_sigma, to_weight, to_sigma
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

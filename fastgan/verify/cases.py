@@ -174,3 +174,16 @@ def _spectral_norm() -> Iterator[Case]:
 
         name = "x".join(map(str, size)) + f" dim {dim}"
         yield Case("spectral_norm", name, function, (size,), quick=len(size) == 4)
+    sizes, dims = zip(*weights, strict=True)
+    for layout in ("contiguous", "channels_last"):  # of the first weight
+        yield Case(
+            "spectral_norm", f"group {layout}", partial(_group, dims), sizes, layout, quick=True
+        )
+
+
+def _group(dims: tuple[int, ...], *weights: Tensor, backend: str) -> Tensor:
+    """Weights in one call; their results in one row."""
+    unit = [normal(7, w.shape[dim]) for w, dim in zip(weights, dims, strict=True)]
+    us = [torch.nn.functional.normalize(u, dim=0).to(weights[0]) for u in unit]
+    results = ops.spectral_norm_group(weights, us, dims=dims, backend=backend)
+    return torch.cat([torch.cat([w.flatten(), sigma[None]]) for w, sigma, _ in results])

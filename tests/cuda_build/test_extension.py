@@ -31,6 +31,7 @@ except ImportError as error:
 KERNELS = sorted(triton.LAUNCHERS)
 SHARED = [name for name in KERNELS if hasattr(torch.ops.fastgan_cpp, name)]
 FUSED = sorted(set(KERNELS) - set(SHARED))  # the C++ backend composes these
+GROUPED = ["spectral_norm_group", "spectral_norm_group_grad"]  # of CUDA alone
 NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
@@ -83,6 +84,10 @@ def calls(x: Tensor) -> dict[str, tuple]:
         ),
         "spectral_norm": (x, u, 1, 1e-12, 1),
         "spectral_norm_grad": (x, x.new_ones(()), x, x.new_ones(()), u, v, 1),
+        "spectral_norm_group": ([x, x], [u, u], 1, 1e-12, [1, 1]),
+        "spectral_norm_group_grad": (
+            *([x, x], [x.new_ones(())] * 2, [x, x], [x.new_ones(())] * 2, [u, u], [v, v], [1, 1]),
+        ),
     }
 
 
@@ -109,6 +114,20 @@ def test_fused_operators_have_the_arguments_of_triton(name):
     expected = inspect.signature(triton.launcher(name)).parameters
     assert [argument.name for argument in arguments] == list(expected)
     assert is_registered_for_cuda_alone(name)
+
+
+@pytest.mark.parametrize("name", GROUPED)
+def test_operators_of_cuda_alone(name):
+    """They take what the operators of fastgan.ops take, but for the backend."""
+    assert is_registered_for_cuda_alone(name)
+    assert registry.backend("cuda").has_kernel(name)
+    assert not any(registry.has_kernel(name, other) for other in ("reference", "cpp", "triton"))
+    ours, theirs = (getattr(space, name) for space in (torch.ops.fastgan_cuda, torch.ops.fastgan))
+    expected, found = theirs.default._schema, ours.default._schema
+    assert [(a.name, str(a.type)) for a in found.arguments] == [
+        (a.name, str(a.type)) for a in expected.arguments[:-1]
+    ]
+    assert [str(r.type) for r in found.returns] == [str(r.type) for r in expected.returns]
 
 
 @pytest.mark.parametrize("name", SHARED)
@@ -155,6 +174,22 @@ def test_the_fused_convolution_traces(layout):
     assert (y.device.type, y.dtype) == ("cuda", torch.float32)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", GROUPED)
+def test_groups_trace_like_single_weights(name, layout):
+    with FakeTensorMode():
+        x = like_on_cuda(images("small", layout, torch.float32))
+        single = name.replace("_group", "")
+        alone = getattr(torch.ops.fastgan, single)(*calls(x)[single], "cuda")
+        group = getattr(torch.ops.fastgan, name)(*calls(x)[name], "cuda")
+        alone, group = ([alone], [group]) if isinstance(alone, Tensor) else (alone, group)
+        for expected, results in zip(alone, group, strict=True):
+            assert len(results) == 2
+            for found in results:
+                assert (found.shape, found.stride()) == (expected.shape, expected.stride())
+                assert (found.dtype, found.device) == (expected.dtype, expected.device)
+
+
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("name", KERNELS)
 def test_layouts_are_kept_when_traced(name, layout):
@@ -175,7 +210,7 @@ def test_opcheck(name, backend, device):
     torch.library.opcheck(getattr(torch.ops.fastgan, name).default, (*calls(x)[name], backend))
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("name", [*KERNELS, *GROUPED])
 def test_cpu_tensors_are_refused(name):
     x = images("small", "contiguous", torch.float32)
     with pytest.raises(NotImplementedError, match=f"fastgan_cuda::{name}.*CPU"):
