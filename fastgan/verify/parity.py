@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastgan.dispatch import registry
 from fastgan.dispatch.spec import OpCall
+from fastgan.roofline.measured import precision
 from fastgan.verify.cases import Case, normal
 from fastgan.verify.device import Device
 from fastgan.verify.tolerances import DTYPES, compare
@@ -149,7 +150,7 @@ def exact_float32() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        with torch.backends.cudnn.flags(allow_tf32=False):
+        with precision("fp32"):
             yield
     finally:
         torch.set_float32_matmul_precision(before)
