@@ -43,9 +43,7 @@ class Ops:
         """Count, time where there is a GPU, and print."""
         from fastgan.roofline import report
 
-        report.bench_ops(
-            self.model, self.resolution, self.dtype, self.batch, self.json, op=self.op
-        )
+        report.bench_ops(self.model, self.resolution, self.dtype, self.batch, self.json, op=self.op)
         return 0
 
 

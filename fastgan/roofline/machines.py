@@ -39,8 +39,12 @@ class Machine:
 
 
 MACHINES = {
-    "h100": Machine("H100 SXM5 80 GB", 3.35e12, 989e12, 494.7e12, 67e12, "NVIDIA H100 data sheet, 2023"),
-    "a100": Machine("A100 SXM4 80 GB", 2.039e12, 312e12, 156e12, 19.5e12, "NVIDIA A100 data sheet, 2021"),
+    "h100": Machine(
+        "H100 SXM5 80 GB", 3.35e12, 989e12, 494.7e12, 67e12, "NVIDIA H100 data sheet, 2023"
+    ),
+    "a100": Machine(
+        "A100 SXM4 80 GB", 2.039e12, 312e12, 156e12, 19.5e12, "NVIDIA A100 data sheet, 2021"
+    ),
     "4090": Machine(
         "GeForce RTX 4090", 1.008e12, 165.2e12, 82.6e12, 82.6e12,
         "NVIDIA Ada GPU architecture whitepaper, 2022, appendix A",

@@ -102,7 +102,7 @@ def bind(call: Call, device: str) -> Bound:
         )
     if isinstance(call, ModulatedConv2d):
         tensors, settings = modulated(call, x)
-        return torch.no_grad()(partial(ops.modulated_conv2d, x, **tensors, **settings))
+        return torch.no_grad()(partial(ops.modulated_conv2d, x, **(tensors | settings)))
     bias = torch.randn(call.x.channels, device=device).to(x.dtype)
     if call.backward:
         return _bias_act_grad(x, bias)

@@ -154,7 +154,7 @@ def _few_pixels(x: Images) -> int:
 def cuda_work(call: ModulatedConv2d) -> Work:
     """What the CUDA kernels compute, with what is beyond the edges of tiles and, with up 2, with
     what neighbouring tiles need for the filter as well."""
-    x, y = call.x, call.y
+    x = call.x
     if few_channels(call):
         count = _few_pixels(x)
         pixels = x.batch * -(-x.height * x.width // count) * count

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from math import prod
 
 import numpy as np
 
@@ -42,10 +43,10 @@ def work(call: ModulatedConv2d) -> Work:
         depth = -(-x.channels // channels) * channels
         return Work(2 * call.out_channels * depth * padded, around(call))
     outputs = y.height * y.width if call.up == 1 else (x.height + 1) * (x.width + 1)
-    tile = _tile(call, outputs)
-    padded = [-(-size // step) * step for size, step in zip(_sizes(call, outputs), tile, strict=True)]
+    tile = zip(_sizes(call, outputs), _tile(call, outputs), strict=True)
+    places = prod(-(-size // step) * step for size, step in tile)
     # With up 2, the four parities have 9 taps together, each on as many tiles.
-    products = 2 * call.size**2 * x.batch * int(np.prod(padded, dtype=np.int64))
+    products = 2 * call.size**2 * x.batch * places
     rest = around(call)
     if call.up == 2:
         rows = _fir_tile(call)[0]
@@ -142,7 +143,8 @@ def _two(call: ModulatedConv2d) -> list[Stream]:
     rows, columns, lanes = _fir_tile(call)
     outputs = (spans(y.height, rows), spans(y.width, columns))
     inputs = tuple(
-        _reach(1, FIR_TAPS, *out, size) for out, size in zip(outputs, (z.height, z.width), strict=True)
+        _reach(1, FIR_TAPS, *out, size)
+        for out, size in zip(outputs, (z.height, z.width), strict=True)
     )
     found = [
         Stream("x", loaded=read, once=(whole(x.nbytes), 0)),
@@ -163,7 +165,7 @@ def _two(call: ModulatedConv2d) -> list[Stream]:
 
 
 def _read_by(x: Images, parity: tuple[int, int], pixels: int) -> int:
-    """Even rows and columns meet the input before their cell and that of it, odd ones the latter."""
+    """Even rows and columns meet the input of their cell and the one before, odd ones the first."""
     size = (x.height + 1 - parity[0], x.width + 1 - parity[1])
     rows, cols = (
         partial(_reach, 1 - odd, 2 - odd, size=length)

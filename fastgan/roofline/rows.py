@@ -160,7 +160,11 @@ def _describe(call: Call) -> tuple[str, str, DType]:
     if isinstance(call, BiasAct):
         return "bias_act grad" if call.backward else "bias_act", shape, dtype
     if isinstance(call, ModulatedConv2d):
-        names = ["modulated_conv2d", *(["up"] if call.up > 1 else []), *(["rgb"] if call.rgb else [])]
+        names = [
+            "modulated_conv2d",
+            *(["up"] if call.up > 1 else []),
+            *(["rgb"] if call.rgb else []),
+        ]
         names += [call.role] if call.backward else []
         return " ".join(names), f"{shape} to {call.out_channels}", dtype
     factor = " up" if call.up > 1 else " down" if call.down > 1 else ""

@@ -90,9 +90,7 @@ def conv_tile(size: int, up: int, item: int) -> ConvTile:
     if up == 2:
         height, width = 2 * CELL_ROWS - 4, 2 * CELL_COLUMNS - 4
         cells = CELL_ROWS * CELL_COLUMNS
-        return ConvTile(
-            height, width, 32, CELL_ROWS + 1, CELL_COLUMNS + 1, 32 // item, cells
-        )
+        return ConvTile(height, width, 32, CELL_ROWS + 1, CELL_COLUMNS + 1, 32 // item, cells)
     rim = size - 1
     step = (32 if size == 3 else 64) // item
     return ConvTile(8, 16, 64, 8 + rim, 16 + rim, step)

@@ -9,19 +9,19 @@ import torch
 
 from fastgan.verify.cases import Case
 from fastgan.verify.device import Device
-from fastgan.verify.parity import Outcome, dtypes, kernel_backends, passes, why_not
+from fastgan.verify.parity import Outcome, all_passes, dtypes, kernel_backends, why_not
 
 ROUNDS = 3
 
 
 def chosen(found: list[Case]) -> list[Case]:
-    """The largest case of each op that is not one of few pixels."""
-    largest: dict[str, Case] = {}
+    """The largest case of each kind of each op."""
+    largest: dict[tuple[str, str], Case] = {}
     for case in found:
         size = sum(torch.Size(size).numel() for size in case.sizes)
-        best = largest.get(case.op)
+        best = largest.get((case.op, case.kind))
         if best is None or size > sum(torch.Size(s).numel() for s in best.sizes):
-            largest[case.op] = case
+            largest[case.op, case.kind] = case
     return list(largest.values())
 
 
@@ -31,7 +31,7 @@ def same_bits(found: list[Case], device: Device, *, quick: bool) -> Iterator[Out
         inputs = case.inputs(dtype, device.place)
         label = ("same bits", backend, case.op, case.name, str(dtype)[6:])
         try:
-            one, two = (passes(case, inputs, backend, dtype) for _ in range(2))
+            one, two = (all_passes(case, inputs, backend, dtype) for _ in range(2))
         except Exception as error:
             yield Outcome(*label, False, None, None, f"{type(error).__name__}: {error}")
             continue
@@ -56,11 +56,11 @@ def _memory(found: list[Case], device: Device, *, quick: bool) -> Iterator[Outco
         inputs = case.inputs(dtype, device.place)
         label = ("memory", backend, case.op, case.name, str(dtype)[6:])
         try:
-            passes(case, inputs, backend, dtype)  # libraries allocate what they keep
+            all_passes(case, inputs, backend, dtype)  # libraries allocate what they keep
             before = device.memory()
             device.forget_peak()
             for _ in range(ROUNDS):
-                passes(case, inputs, backend, dtype)
+                all_passes(case, inputs, backend, dtype)
             peak, left = device.peak(), device.memory() - before
         except Exception as error:
             yield Outcome(*label, False, None, None, f"{type(error).__name__}: {error}")

@@ -45,9 +45,11 @@ def chosen(device: Device, *, quick: bool) -> list[Call]:
     largest: dict[tuple[Any, ...], Call] = {}
     for dtype in dtypes:
         for call in calls.stylegan2(size, batch, widths, dtype):
-            convolution = isinstance(call, ModulatedConv2d)
-            if (convolution and call.backward) or (dtype == "tf32" and not convolution):
-                continue  # the same kernels as forward, and the same calls as in fp32
+            if isinstance(call, ModulatedConv2d):
+                if call.backward:
+                    continue  # the kernels of the forward pass
+            elif dtype == "tf32":
+                continue  # the calls of fp32
             row = rows.row(call, 1, None)
             backward = isinstance(call, BiasAct) and call.backward
             key = (row.op.removesuffix(" grad") if not backward else row.op, dtype)

@@ -149,7 +149,7 @@ def _image_functions(
         names = list(tensors)
 
         def convolved(x: Tensor, *inputs: Tensor, backend: str) -> Tensor:
-            named = dict(zip(names, inputs, strict=True))
+            named: dict[str, Any] = dict(zip(names, inputs, strict=True))
             return ops.modulated_conv2d(x, **named, **settings, backend=backend)
 
         yield convolved, [x, *tensors.values()]

@@ -26,7 +26,9 @@ def convolutions(resolution, dtype):
 
 def layers(resolution, dtype):
     """Rows of the forward pass."""
-    return [r for r in convolutions(resolution, dtype) if "grad" not in r.op and "again" not in r.op]
+    return [
+        r for r in convolutions(resolution, dtype) if "grad" not in r.op and "again" not in r.op
+    ]
 
 
 @pytest.mark.parametrize("resolution", NETWORKS)
@@ -159,7 +161,9 @@ def test_triton_convolution_against_single_addresses(last, size, small_tiles):
     call = ModulatedConv2d(images(2, 16, *size, last=last), 32, 3)
     found = {s.name: s for s in modulated_conv2d_triton.streams(call)}
     tiles = chunks(*size, 16)
-    read = sum(len(touched(call.x, neighbours(call.x, t, (1, 1), (1, 1)), range(16))) for t in tiles)
+    read = sum(
+        len(touched(call.x, neighbours(call.x, t, (1, 1), (1, 1)), range(16))) for t in tiles
+    )
     assert found["x"].loaded == 2 * 2 * read * SECTOR  # samples, and groups of 16 channels
     assert found["weight"].loaded == 2 * len(tiles) * modulated_conv2d.weight_bytes(call)
     plane = modulated_conv2d.noise_plane(call)

@@ -12,6 +12,7 @@ from fastgan import ops
 from fastgan.backends import cpp
 from fastgan.cli import main
 from fastgan.dispatch import registry
+from fastgan.roofline.measured import precision
 from fastgan.verify import cases, parity, repeat, report, speed, suite, training
 from fastgan.verify.device import Device, open_device
 
@@ -99,6 +100,56 @@ def test_a_wrong_gradient_fails(kernel, small, plant):
     notes = {o.note for o in run().failures if o.check == "parity"}
     assert notes <= {"first gradient", "second gradient"}
     assert ("first" if kernel == "bias_act_grad" else "second") in " ".join(notes)
+
+
+def test_half_precision_compares_values_where_gradients_jump(plant):
+    """What is at the edge of a clamp goes either way in half precision; values are continuous."""
+    clamped = partial(ops.bias_act, act="lrelu", clamp=0.5)
+    case = cases.Case("bias_act", "clamped", clamped, ((2, 3, 5, 7), (3,)), rounds_freely=False)
+
+    def passed():
+        found = parity.check([case], CPU, quick=True, progress=lambda: None)
+        return {o.dtype: o.passed for o in found if o.backend == "cpp"}
+
+    assert passed() == {"float32": True, "bfloat16": True}
+    plant("bias_act_grad", lambda kernel: lambda *args: tuple(2 * g for g in kernel(*args)))
+    assert passed() == {"float32": False, "bfloat16": True}
+    plant("bias_act", lambda kernel: lambda *args: kernel(*args) * 1.1)
+    assert passed() == {"float32": False, "bfloat16": False}
+
+
+def test_layers_of_every_kind_are_compared_and_run_again():
+    for quick in (True, False):
+        found = [c for c in cases.cases(quick=quick) if c.name.startswith("layer")]
+        assert {c.kind for c in found} == {"3x3", "up", "rgb"}
+        assert {c.layout for c in found} == {"contiguous", "channels_last"}
+        again = repeat.chosen(cases.cases(quick=quick))
+        assert {c.kind for c in again if c.op == "modulated_conv2d"} == {"", "3x3", "up", "rgb"}
+
+
+def test_what_a_backend_composes_is_said():
+    said = [skip for skip in parity.skips(CPU, quick=True) if "one kernel" in skip.what]
+    fused = registry.has_kernel("modulated_conv2d_fused", "cpp")
+    assert [skip.what for skip in said] == ["modulated_conv2d in one kernel on cpp"] * (not fused)
+
+
+def test_layers_of_every_kind_are_timed():
+    for device in (CPU, Device("cuda", "cuda")):
+        timed = [c for c in speed.chosen(device, quick=False) if hasattr(c, "rgb")]
+        kinds = {(c.size, c.up, c.role) for c in timed}
+        assert kinds == {(3, 1, "forward"), (3, 2, "forward"), (1, 1, "forward")}
+        dtypes = {c.x.dtype for c in timed}
+        assert dtypes == ({"fp16", "tf32", "fp32"} if device.on_gpu else {"fp32"})
+
+
+def test_precision_is_of_convolutions_and_leaves_cudnn_on():
+    settings = torch.backends.cudnn
+    before = settings.enabled, settings.allow_tf32, settings.conv.fp32_precision
+    for dtype, allowed in (("fp32", False), ("fp16", False), ("tf32", True)):
+        with precision(dtype):
+            assert settings.enabled
+            assert (settings.conv.fp32_precision == "tf32") == allowed
+    assert (settings.enabled, settings.allow_tf32, settings.conv.fp32_precision) == before
 
 
 def test_a_kernel_that_raises_is_reported_and_the_rest_goes_on(small, plant):
