@@ -171,7 +171,8 @@ def _layers() -> Iterator[Case]:
                 if mode != "rgb":
                     sizes.append((n, 1, h * up, w * up))
                 smooth = "clamp" not in settings
-                quick = shape == "small" and smooth == (layout == "contiguous")
+                quick = shape == "small" and (layout, smooth) == ("channels_last", False)
+                quick |= (mode, shape, layout) == ("up 2 smooth", "small", "contiguous")
                 name = f"layer, {mode} {shape} {layout}"
                 yield Case(
                     "modulated_conv2d", name, partial(_layer, taps, settings), tuple(sizes), layout,
