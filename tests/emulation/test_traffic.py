@@ -167,7 +167,7 @@ def convolution_tensors(call):
     ("size", "out", "kernel", "up"),
     [
         ((1, 32, 12, 20), 80, 3, 1),  # blocks that end outside on all sides
-        ((2, 16, 8, 24), 48, 3, 2),
+        ((2, 16, 7, 24), 48, 3, 2),  # a second row of tiles with few rows, to see their place
         ((2, 16, 40, 48), 3, 1, 1),
         ((2, 3, 16, 20), 80, 1, 1),  # the gradient of such a layer
     ],
