@@ -12,9 +12,8 @@ from fastgan import ops
 from fastgan.backends import cpp
 from fastgan.cli import main
 from fastgan.dispatch import registry
-from fastgan.roofline.measured import precision
 from fastgan.verify import cases, parity, repeat, report, speed, suite, training
-from fastgan.verify.device import Device, open_device
+from fastgan.verify.device import Device
 
 CPU = Device("cpu", "cpu")
 SMALL = [
@@ -116,40 +115,6 @@ def test_half_precision_compares_values_where_gradients_jump(plant):
     assert passed() == {"float32": False, "bfloat16": True}
     plant("bias_act", lambda kernel: lambda *args: kernel(*args) * 1.1)
     assert passed() == {"float32": False, "bfloat16": False}
-
-
-def test_layers_of_every_kind_are_compared_and_run_again():
-    for quick in (True, False):
-        found = [c for c in cases.cases(quick=quick) if c.name.startswith("layer")]
-        assert {c.kind for c in found} == {"3x3", "up", "rgb"}
-        assert {c.layout for c in found} == {"contiguous", "channels_last"}
-        again = repeat.chosen(cases.cases(quick=quick))
-        assert {c.kind for c in again if c.op == "modulated_conv2d"} == {"", "3x3", "up", "rgb"}
-
-
-def test_what_a_backend_composes_is_said():
-    said = [skip for skip in parity.skips(CPU, quick=True) if "one kernel" in skip.what]
-    fused = registry.has_kernel("modulated_conv2d_fused", "cpp")
-    assert [skip.what for skip in said] == ["modulated_conv2d in one kernel on cpp"] * (not fused)
-
-
-def test_layers_of_every_kind_are_timed():
-    for device in (CPU, Device("cuda", "cuda")):
-        timed = [c for c in speed.chosen(device, quick=False) if hasattr(c, "rgb")]
-        kinds = {(c.size, c.up, c.role) for c in timed}
-        assert kinds == {(3, 1, "forward"), (3, 2, "forward"), (1, 1, "forward")}
-        dtypes = {c.x.dtype for c in timed}
-        assert dtypes == ({"fp16", "tf32", "fp32"} if device.on_gpu else {"fp32"})
-
-
-def test_precision_is_of_convolutions_and_leaves_cudnn_on():
-    settings = torch.backends.cudnn
-    before = settings.enabled, settings.allow_tf32, settings.conv.fp32_precision
-    for dtype, allowed in (("fp32", False), ("fp16", False), ("tf32", True)):
-        with precision(dtype):
-            assert settings.enabled
-            assert (settings.conv.fp32_precision == "tf32") == allowed
-    assert (settings.enabled, settings.allow_tf32, settings.conv.fp32_precision) == before
 
 
 def test_a_kernel_that_raises_is_reported_and_the_rest_goes_on(small, plant):
@@ -333,8 +298,3 @@ def test_reports_replace_whole_files(small, tmp_path):
         report.write(broken, tmp_path)
     assert (tmp_path / "selftest-cpu.json").read_text() == before
     assert not list(tmp_path.glob(".*"))
-
-
-def test_open_device_takes_the_cpu():
-    assert not open_device("cpu").on_gpu
-    assert Device("cpu", "cpu").peak() is None
