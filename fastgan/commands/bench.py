@@ -30,8 +30,10 @@ class Ops:
     """GPU whose peak rates set the bounds. None: the one that is here, or no bounds."""
     resolution: tuple[int, ...] = (256, 1024)
     """Networks, by the side of their images; sizes and batch are those of their presets."""
-    dtype: tuple[Literal["fp32", "fp16"], ...] = ("fp16", "fp32")
-    """Types of the images."""
+    dtype: tuple[Literal["fp32", "fp16", "tf32"], ...] = ("fp16", "fp32")
+    """Types of the images; tf32 is fp32 with convolutions in TensorFloat-32."""
+    op: Literal["bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm"] | None = None
+    """One op. None: all."""
     batch: int | None = None
     """Images. None: those of the preset."""
     json: Path | None = None
@@ -41,7 +43,7 @@ class Ops:
         """Count, time where there is a GPU, and print."""
         from fastgan.roofline import report
 
-        report.bench_ops(self.model, self.resolution, self.dtype, self.batch, self.json)
+        report.bench_ops(self.model, self.resolution, self.dtype, self.batch, self.json, op=self.op)
         return 0
 
 

@@ -1,4 +1,4 @@
-"""Traffic of bias_act and of noise + bias + activation."""
+"""Traffic of bias_act."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from fastgan.kernels import config
 from fastgan.roofline import tiles
-from fastgan.roofline.calls import BiasAct, Images, NoiseBiasAct
+from fastgan.roofline.calls import BiasAct, Images
 from fastgan.roofline.traffic import Stream, sectors, whole
 
 FORWARD_FLOPS = 5  # bias, slope, gain, two comparisons, for each element
@@ -120,33 +120,3 @@ def _column_of_parts(rows: int, blocks: int, height: int) -> int:
         length = np.where(row < rows, SUM_BYTES, 0)
         touched += alike * int(sectors((row * blocks + block) * SUM_BYTES, length).sum())
     return touched * 32
-
-
-def sequence_flops(call: NoiseBiasAct) -> int:
-    """Floating-point operations of demodulation, noise, bias and activation."""
-    return call.x.numel * (FORWARD_FLOPS + 2)
-
-
-def sequence_compulsory(call: NoiseBiasAct) -> int:
-    """One pass: x in, y out, the plane of noise of each sample, and the vectors."""
-    x = call.x
-    noise, vectors = x.batch * x.height * x.width * 4, x.batch * x.channels * 4
-    return 2 * x.nbytes + noise + vectors + x.channels * x.item
-
-
-def sequence_triton(call: NoiseBiasAct) -> list[Stream]:
-    """modulated_conv2d_scale with noise, then bias_act: two passes, as no kernel has both."""
-    x = call.x
-    rows, cols = (x.channels, x.height * x.width)
-    if x.channels_last:
-        rows, cols = cols, rows
-    block_rows, block_cols = config.tile(rows, cols)
-    repeats = -(-cols // block_cols) if x.channels_last else -(-rows // block_rows)
-    noise = x.batch * repeats * whole(x.height * x.width * 4)  # each tile of channels reads it
-    scale = [
-        Stream("x", whole(x.nbytes)),
-        Stream("noise", noise),
-        Stream("scale", whole(x.batch * x.channels * 4)),
-        Stream("scaled", stored=whole(x.nbytes)),
-    ]
-    return scale + triton(BiasAct(x))

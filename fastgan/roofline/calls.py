@@ -1,6 +1,7 @@
 """The calls of ops that a StyleGAN2 makes: shapes, without a network or a tensor.
 
 float16 images are channels_last and float32 images contiguous, as the networks have them on a GPU.
+"tf32" is float32 whose convolutions may round their factors to TensorFloat-32, torch's default.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Literal, TypeAlias
 
 from fastgan.networks.geometry import Widths
 
-DType: TypeAlias = Literal["fp32", "fp16"]
-ITEM_SIZE = {"fp32": 4, "fp16": 2}
+DType: TypeAlias = Literal["fp32", "fp16", "tf32"]
+ITEM_SIZE = {"fp32": 4, "fp16": 2, "tf32": 4}
 TAPS = 4  # of StyleGAN2's filter, [1, 3, 3, 1]
 
 
@@ -56,13 +57,6 @@ class BiasAct:
 
 
 @dataclass(frozen=True)
-class NoiseBiasAct:
-    """What follows a modulated convolution: demodulation, noise, bias and activation."""
-
-    x: Images
-
-
-@dataclass(frozen=True)
 class Upfirdn2d:
     """A resampling with a square filter; padding is that of both axes, (before, after)."""
 
@@ -90,13 +84,24 @@ class Upfirdn2d:
 
 @dataclass(frozen=True)
 class ModulatedConv2d:
-    """A modulated convolution of x, keeping the size or doubling it."""
+    """A modulated convolution of x with all that follows it, keeping the size or doubling it.
+
+    Attributes:
+        x: input.
+        out_channels, size: of the weight.
+        up: 1, or 2 with the filter.
+        rgb: a layer to the image: no demodulation, no noise, no activation.
+        role: "forward" with bias, clamp and what else the layer has; "grad", the gradient of the
+            input, and "again", what the gradient of the demodulation computes again, are
+            convolutions and nothing else.
+    """
 
     x: Images
     out_channels: int
     size: int
     up: int = 1
-    demodulate: bool = True
+    rgb: bool = False
+    role: Literal["forward", "grad", "again"] = "forward"
 
     @property
     def y(self) -> Images:
@@ -105,6 +110,27 @@ class ModulatedConv2d:
         return replace(
             x, channels=self.out_channels, height=x.height * self.up, width=x.width * self.up
         )
+
+    @property
+    def backward(self) -> bool:
+        """Whether a gradient makes the call."""
+        return self.role != "forward"
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether the result is demodulated, gets noise and is activated."""
+        return not self.rgb and not self.backward
+
+    def backward_calls(self) -> Iterator[Call]:
+        """Calls of the gradients, without those of torch's convolution and of the scales."""
+        yield BiasAct(self.y, backward=True)
+        if not self.rgb:
+            yield replace(self, role="again")
+        if self.up == 1:
+            yield ModulatedConv2d(self.y, self.x.channels, self.size, role="grad")
+            return
+        for _ in range(2):  # for the gradients of the input and of the weight
+            yield Upfirdn2d(self.y, 1, 1, (2, 2), backward=True)
 
 
 @dataclass(frozen=True)
@@ -121,7 +147,7 @@ class SpectralNorm:
         return self.rows * self.cols * ITEM_SIZE[self.dtype]
 
 
-Call: TypeAlias = BiasAct | NoiseBiasAct | Upfirdn2d | ModulatedConv2d | SpectralNorm
+Call: TypeAlias = BiasAct | Upfirdn2d | ModulatedConv2d | SpectralNorm
 
 
 def stylegan2(resolution: int, batch: int, widths: Widths, dtype: DType) -> Counter[Call]:
@@ -148,8 +174,9 @@ def stylegan2(resolution: int, batch: int, widths: Widths, dtype: DType) -> Coun
             backward[call.adjoint()] += count
         elif isinstance(call, BiasAct):
             backward[replace(call, backward=True)] += count
-        elif isinstance(call, NoiseBiasAct):
-            backward[BiasAct(call.x, backward=True)] += count
+        elif isinstance(call, ModulatedConv2d):
+            for made in call.backward_calls():
+                backward[made] += count
     return calls + backward
 
 
@@ -162,14 +189,9 @@ def _generator_block(level: int, batch: int, widths: Widths, dtype: DType) -> It
     y = _images(batch, channels, level, dtype)
     if level > 4:
         yield ModulatedConv2d(_images(batch, widths(half), half, dtype), channels, 3, up=2)
-        # the transposed convolution leaves a rim of one pixel for the filter to take
-        yield Upfirdn2d(_images(batch, channels, level + 1, dtype), 1, 1, (1, 1))
-        yield NoiseBiasAct(y)
         yield Upfirdn2d(_images(batch, 3, half, "fp32"), 2, 1, (2, 1))  # the image so far
     yield ModulatedConv2d(y, channels, 3)
-    yield NoiseBiasAct(y)
-    yield ModulatedConv2d(y, 3, 1, demodulate=False)
-    yield BiasAct(_images(batch, 3, level, dtype))
+    yield ModulatedConv2d(y, 3, 1, rgb=True)
 
 
 def _discriminator_block(

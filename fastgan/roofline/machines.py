@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fastgan.errors import ConfigError
+from fastgan.roofline.calls import DType
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Machine:
         bandwidth: bytes per second of its memory.
         tensor: floating-point operations per second of its tensor cores on float16 with float32
             sums, dense.
+        tf32: the same on float32 rounded to TensorFloat-32.
         plain: the same of its ordinary cores on float32.
         source: where the numbers are from.
     """
@@ -23,19 +25,28 @@ class Machine:
     name: str
     bandwidth: float
     tensor: float
+    tf32: float
     plain: float
     source: str
 
-    def bound(self, traffic: float, flops: float, *, tensor_cores: bool) -> float:
-        """Least seconds for so many bytes and operations: the larger of the two."""
-        return max(traffic / self.bandwidth, flops / (self.tensor if tensor_cores else self.plain))
+    def bound(self, traffic: float, products: float, rest: float, dtype: DType) -> float:
+        """Least seconds for so many bytes, operations of convolutions, and other operations: the
+        largest of the three, which may overlap. float32 has one kind of core for both kinds."""
+        if dtype == "fp32":
+            return max(traffic / self.bandwidth, (products + rest) / self.plain)
+        peak = self.tensor if dtype == "fp16" else self.tf32
+        return max(traffic / self.bandwidth, products / peak, rest / self.plain)
 
 
 MACHINES = {
-    "h100": Machine("H100 SXM5 80 GB", 3.35e12, 989e12, 67e12, "NVIDIA H100 data sheet, 2023"),
-    "a100": Machine("A100 SXM4 80 GB", 2.039e12, 312e12, 19.5e12, "NVIDIA A100 data sheet, 2021"),
+    "h100": Machine(
+        "H100 SXM5 80 GB", 3.35e12, 989e12, 494.7e12, 67e12, "NVIDIA H100 data sheet, 2023"
+    ),
+    "a100": Machine(
+        "A100 SXM4 80 GB", 2.039e12, 312e12, 156e12, 19.5e12, "NVIDIA A100 data sheet, 2021"
+    ),
     "4090": Machine(
-        "GeForce RTX 4090", 1.008e12, 165.2e12, 82.6e12,
+        "GeForce RTX 4090", 1.008e12, 165.2e12, 82.6e12, 82.6e12,
         "NVIDIA Ada GPU architecture whitepaper, 2022, appendix A",
     ),
 }  # fmt: skip

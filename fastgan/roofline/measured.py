@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,27 +17,32 @@ from fastgan.dispatch.spec import OpCall
 from fastgan.roofline.calls import (
     BiasAct,
     Call,
+    DType,
     Images,
     ModulatedConv2d,
-    NoiseBiasAct,
     SpectralNorm,
     Upfirdn2d,
 )
 from fastgan.roofline.machines import Machine
-from fastgan.roofline.table import Row, row
+from fastgan.roofline.rows import Row, row
 from fastgan.timing import CudaTimer, Timer, measure
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "tf32": torch.float32}
 Bound = Callable[..., object]  # takes `backend`
 
 
 def op_of(call: Call) -> str:
     """Name of the op in `fastgan.ops` whose backends serve the call."""
-    if isinstance(call, BiasAct | NoiseBiasAct):
+    if isinstance(call, BiasAct):
         return "bias_act"
     if isinstance(call, SpectralNorm):
         return "spectral_norm"
     return "upfirdn2d" if isinstance(call, Upfirdn2d) else "modulated_conv2d"
+
+
+def dtype_of(call: Call) -> DType:
+    """Type of the images, or of the weight."""
+    return call.dtype if isinstance(call, SpectralNorm) else call.x.dtype
 
 
 def measured(
@@ -64,7 +71,8 @@ def measured(
         function = bind(call, device)
         names = backends(call, device)
         contenders = {name: partial(function, backend=name) for name in names}
-        times = measure(contenders, rounds=rounds, timer=timer)
+        with precision(dtype_of(call)):
+            times = measure(contenders, rounds=rounds, timer=timer)
         seconds = {name: timing.minimum for name, timing in times.items()}
         found.append(replace(row(call, count, machine), seconds=seconds))
         progress()
@@ -73,8 +81,7 @@ def measured(
 
 def backends(call: Call, device: str) -> list[str]:
     """Kernel backends that serve the call on `device`."""
-    dtype = DTYPES[call.dtype if isinstance(call, SpectralNorm) else call.x.dtype]
-    asked = OpCall(op_of(call), torch.device(device).type, dtype)
+    asked = OpCall(op_of(call), torch.device(device).type, DTYPES[dtype_of(call)])
     return [
         name
         for name in registry.BACKENDS
@@ -94,10 +101,9 @@ def bind(call: Call, device: str) -> Bound:
             partial(ops.upfirdn2d, x, taps, up=call.up, down=call.down, padding=2 * call.padding)
         )
     if isinstance(call, ModulatedConv2d):
-        return _modulated(call, x)
+        tensors, settings = modulated(call, x)
+        return torch.no_grad()(partial(ops.modulated_conv2d, x, **(tensors | settings)))
     bias = torch.randn(call.x.channels, device=device).to(x.dtype)
-    if isinstance(call, NoiseBiasAct):
-        return _sequence(x, bias)
     if call.backward:
         return _bias_act_grad(x, bias)
     return torch.no_grad()(partial(ops.bias_act, x, bias, clamp=256.0))
@@ -110,28 +116,37 @@ def _images(like: Images, device: str) -> Tensor:
     return x.normal_()
 
 
-def _modulated(call: ModulatedConv2d, x: Tensor) -> Bound:
+def modulated(call: ModulatedConv2d, x: Tensor) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Random tensors for the op on images x, and what else it is called with."""
+
+    def random(*size: int) -> Tensor:
+        return torch.randn(size, device=x.device)
+
     shape = (call.out_channels, call.x.channels, call.size, call.size)
-    weight = torch.randn(shape, device=x.device)
-    styles = torch.randn(call.x.batch, call.x.channels, device=x.device)
-    function = partial(
-        ops.modulated_conv2d, x, weight, styles, up=call.up, padding=call.size // 2,
-        resample_filter=ops.setup_filter([1, 3, 3, 1], device=x.device),
-        demodulate=call.demodulate, flip_weight=call.up == 1,
-    )  # fmt: skip
-    return torch.no_grad()(function)
+    tensors = {"weight": random(*shape), "styles": random(*x.shape[:2])}
+    settings: dict[str, Any] = {
+        "up": call.up, "padding": call.size // 2, "flip_weight": call.up == 1,
+        "resample_filter": ops.setup_filter([1, 3, 3, 1], device=x.device),
+        "demodulate": call.is_layer,
+    }  # fmt: skip
+    if call.is_layer:
+        tensors["noise"] = random(call.x.batch, 1, call.y.height, call.y.width)
+        settings |= {"act": "lrelu"}
+    if not call.backward:
+        tensors["bias"] = random(call.out_channels)
+        settings["clamp"] = 256.0
+    return tensors, settings
 
 
-def _sequence(x: Tensor, bias: Tensor) -> Bound:
-    scale = torch.randn(x.shape[:2], device=x.device)
-    noise = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
-
-    @torch.no_grad()
-    def function(backend: str) -> Tensor:
-        scaled = torch.ops.fastgan.modulated_conv2d_scale(x, scale, noise, backend)
-        return ops.bias_act(scaled, bias, clamp=256.0, backend=backend)
-
-    return function
+@contextmanager
+def precision(dtype: DType) -> Iterator[None]:
+    """Convolutions of float32 in TensorFloat-32 for "tf32" and without it for the others."""
+    settings = torch.backends.cudnn
+    # What flags() is not told of it changes: cuDNN itself would be off.
+    with settings.flags(
+        enabled=settings.enabled, benchmark=settings.benchmark, allow_tf32=dtype == "tf32"
+    ):
+        yield
 
 
 def _bias_act_grad(x: Tensor, bias: Tensor) -> Bound:

@@ -14,19 +14,24 @@ from fastgan.errors import ConfigError
 from fastgan.files import write_json
 from fastgan.networks.geometry import Widths
 from fastgan.recipes import stylegan2
-from fastgan.roofline import calls, table
+from fastgan.roofline import calls, rows, table
 from fastgan.roofline.calls import Call, DType
 from fastgan.roofline.machines import Machine, from_device_name, machine
-from fastgan.roofline.measured import measured
-from fastgan.roofline.table import Row
+from fastgan.roofline.measured import measured, op_of
+from fastgan.roofline.rows import Row
 
-WIDTH = 150  # of tables that go to a file or a pipe
+WIDTH = 100  # of tables that go to a file or a pipe
 
 EXPLANATION = """\
-n: calls in one forward and backward pass of generator and discriminator. MB: least traffic. Bytes
-moved (x times the least; red above the goal) are sectors of 32 bytes, once for each block of
-threads: what crosses from the L2 cache. saved: passes over the activation that the kernels save
-against the unfused sequence of operations. spectral_norm: what normalising D would add."""
+n: calls in one forward and backward pass of generator and discriminator. MB: least traffic; us: \
+bound by that and by the arithmetic. cuda MB, triton MB (x times the least; red above the goal), \
+L2 MB (cuda/triton): sectors of 32 bytes, once for each block of threads, which is what crosses \
+from the L2 cache. saved: passes over the activation that the kernels save against the unfused \
+sequence of operations. spectral_norm: what normalising D would add.
+modulated_conv2d: with noise, bias and activation. work x (cuda/triton): operations that the \
+kernels do over those that are needed. extra: reads and writes of an image between kernels. The \
+bound takes the L2 cache to keep what blocks share, the weight above all. grad: gradient of the \
+input; again: what the gradient of the demodulation computes again."""
 
 
 def bench_ops(
@@ -36,8 +41,9 @@ def bench_ops(
     batch: int | None,
     json: Path | None,
     console: Console | None = None,
+    op: str | None = None,
 ) -> None:
-    """Print a table for each network and dtype; see `fastgan.commands.bench.Ops`.
+    """Print tables for each network and dtype; see `fastgan.commands.bench.Ops`.
 
     Raises: ConfigError when a resolution is not that of a preset.
     """
@@ -46,20 +52,24 @@ def bench_ops(
         console = Console(width=WIDTH, file=console.file)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     peaks = machine(model) if model else from_device_name(gpu or "")
-    console.print(EXPLANATION.replace("\n", " "))
-    console.print(_bounds(peaks))
+    console.print(EXPLANATION, highlight=False)
+    console.print(_bounds(peaks), highlight=False)
     console.print(f"measured on {gpu}" if gpu else "no times: no CUDA device was found")
     found: dict[str, list[Row]] = {}
     for resolution in resolutions:
         for dtype in dtypes:
             counted = network(resolution, batch, dtype)
+            if op is not None:
+                counted = {call: n for call, n in counted.items() if op_of(call) == op}
             title = f"StyleGAN2-{resolution}, {dtype}"
-            found[title] = table.rows(counted.items(), peaks) if gpu is None else []
+            found[title] = rows.rows(counted.items(), peaks) if gpu is None else []
             if gpu is not None:
                 found[title] = _timed(title, counted, peaks, console)
-            console.print(table.table(title, found[title]))
+            for view in table.tables(title, found[title]):
+                console.print()
+                console.print(view)
     if json is not None:
-        rows_of = {title: [asdict(row) for row in rows] for title, rows in found.items()}
+        rows_of = {title: [asdict(row) for row in listed] for title, listed in found.items()}
         write_json(json, {"machine": asdict(peaks) if peaks else None, "gpu": gpu, "rows": rows_of})
 
 
@@ -68,8 +78,8 @@ def _timed(
 ) -> list[Row]:
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(title, total=len(counted))
-        rows = measured(counted.items(), peaks, "cuda", progress=lambda: bar.advance(task))
-    return table.in_order(rows)
+        found = measured(counted.items(), peaks, "cuda", progress=lambda: bar.advance(task))
+    return rows.in_order(found)
 
 
 def network(resolution: int, batch: int | None, dtype: DType) -> dict[Call, int]:
@@ -90,6 +100,7 @@ def _bounds(peaks: Machine | None) -> str:
         return "no bounds: say --model h100, a100 or 4090"
     return (
         f"bounds of {peaks.name}: {peaks.bandwidth / 1e12:.3g} TB/s, {peaks.tensor / 1e12:.4g} "
-        f"TFLOP/s (tensor cores, fp16 convolutions), {peaks.plain / 1e12:.3g} TFLOP/s (fp32); "
+        f"TFLOP/s (fp16 convolutions), {peaks.tf32 / 1e12:.4g} (tf32), {peaks.plain / 1e12:.3g} "
+        "(fp32 and all else); "
         f"{peaks.source}"
     )

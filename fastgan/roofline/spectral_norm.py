@@ -45,7 +45,7 @@ def triton(call: SpectralNorm) -> list[Stream]:
     groups = -(-rows // (block_rows * min(config.SUM_TILES, -(-rows // block_rows))))
     by_column, by_row = whole(groups * cols * WIDE), whole(rows * -(-cols // block_cols) * WIDE)
     right, left = whole(cols * WIDE), whole(rows * WIDE)
-    copied = 0 if call.dtype == "fp32" else whole(rows * item)
+    copied = whole(rows * item) if call.dtype == "fp16" else 0
     return [
         Stream("weight", loaded=3 * whole(call.nbytes)),
         Stream("normalized", stored=whole(call.nbytes)),

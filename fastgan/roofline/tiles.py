@@ -59,3 +59,45 @@ def tile_for(up: int, down: int, taps: int, channels_last: bool) -> Tile:
     rows = 4 if up == 4 else 1 if down == 4 else 2
     along = threads // (across * lanes)
     return Tile(up, down, 4 if taps <= 4 else 8, lanes, 4 * across, rows * along)
+
+
+@dataclass(frozen=True)
+class ConvTile:
+    """What a block of the modulated convolution makes and what it reads for that.
+
+    Attributes:
+        height, width: pixels of the output.
+        channels: of the output.
+        lines, columns: pixels of the patch of the input.
+        step: channels of the input that a step of the sum takes.
+        cells: with up 2, pixels of the input for each of which the block computes 9 products.
+    """
+
+    height: int
+    width: int
+    channels: int
+    lines: int
+    columns: int
+    step: int
+    cells: int = 0
+
+
+CELL_ROWS, CELL_COLUMNS = 8, 16  # modulated_conv2d_up2.cuh
+
+
+def conv_tile(size: int, up: int, item: int) -> ConvTile:
+    """The tile of a call on float32 or float16 images, on tensor cores or not."""
+    if up == 2:
+        height, width = 2 * CELL_ROWS - 4, 2 * CELL_COLUMNS - 4
+        cells = CELL_ROWS * CELL_COLUMNS
+        return ConvTile(height, width, 32, CELL_ROWS + 1, CELL_COLUMNS + 1, 32 // item, cells)
+    rim = size - 1
+    step = (32 if size == 3 else 64) // item
+    return ConvTile(8, 16, 64, 8 + rim, 16 + rim, step)
+
+
+# modulated_conv2d_rgb.cuh
+RGB_THREADS = 128
+RGB_CHANNELS = 4
+RGB_LANES = 8
+RGB_ROUNDS = 4

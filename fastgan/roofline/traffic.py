@@ -4,7 +4,8 @@ The model is a cache that each block has for itself: a block pays for a sector o
 its threads touch it, and blocks share nothing. This is what crosses from the L2 cache; where
 neighbouring blocks run close in time, less crosses from memory, down to each byte once. Vectors
 that all blocks read (bias, styles, taps, singular vectors, partial sums) stay in the L2 cache and
-count once a launch.
+count once a launch. Of a convolution's operands blocks share most; `Stream.once` has the count in
+which the L2 cache spares memory all of that.
 """
 
 from __future__ import annotations
@@ -26,16 +27,24 @@ class Stream:
     Attributes:
         name: of the tensor.
         loaded, stored: bytes that cross.
+        once: (loaded, stored) with every sector once a launch, where blocks share some: what
+            crosses from memory if the L2 cache keeps it until all who share it have had it.
     """
 
     name: str
     loaded: int = 0
     stored: int = 0
+    once: tuple[int, int] | None = None
 
 
 def total(streams: list[Stream]) -> int:
     """Bytes of all streams."""
     return sum(stream.loaded + stream.stored for stream in streams)
+
+
+def from_memory(streams: list[Stream]) -> int:
+    """Bytes of all streams if the L2 cache keeps what blocks share."""
+    return sum(sum(stream.once or (stream.loaded, stream.stored)) for stream in streams)
 
 
 def whole(nbytes: int) -> int:

@@ -50,7 +50,8 @@ class Case:
         layout: of the first input, in LAYOUTS.
         quick: whether quick runs have it.
         rounds_freely: False where half precision may round across an edge of the function, so that
-            a gradient jumps: those dtypes are left out.
+            a gradient jumps: of those dtypes the values alone are compared.
+        kind: of the cases that differ in it, one each is run again for bits and memory.
     """
 
     op: str
@@ -60,6 +61,7 @@ class Case:
     layout: str = "contiguous"
     quick: bool = False
     rounds_freely: bool = True
+    kind: str = ""
 
     def inputs(self, dtype: torch.dtype, place: str) -> list[Tensor]:
         """Normal values, the same for every backend, rounded to `dtype`."""
@@ -75,7 +77,7 @@ def normal(seed: int, *size: int) -> Tensor:
 
 def cases(*, quick: bool) -> list[Case]:
     """Every case, or the quick ones."""
-    found = [*_bias_act(), *_upfirdn2d(), *_convolutions(), *_spectral_norm()]
+    found = [*_bias_act(), *_upfirdn2d(), *_convolutions(), *_layers(), *_spectral_norm()]
     return [case for case in found if case.quick or not quick]
 
 
@@ -145,6 +147,48 @@ def _convolutions() -> Iterator[Case]:
                 yield Case("modulated_conv2d", name, call, sizes, layout, quick)
                 call = partial(_convolved, taps, settings)
                 yield Case("conv2d_resample", name, call, sizes[:2], layout, quick)
+
+
+def _layers() -> Iterator[Case]:
+    """Modulated convolutions with all that follows them, as a generator has them: one kernel where
+    the backend has it. More than a tile of channels and pixels, and no size that fits a tile."""
+    taps = ops.setup_filter([1, 3, 3, 1])
+    finish = {"act": "lrelu", "gain": 1.2, "clamp": 1.5}
+    modes: dict[str, tuple[int, dict[str, Any]]] = {
+        "3x3": (3, {"padding": 1, **finish}),
+        "up 2": (3, {"padding": 1, "up": 2, "flip_weight": False, **finish}),
+        "rgb": (1, {"demodulate": False, "clamp": 0.9}),
+        "3x3 smooth": (3, {"padding": 1, "demodulate": False, "act": "swish"}),
+        "up 2 smooth": (3, {"padding": 1, "up": 2, "flip_weight": False, "act": "swish"}),
+        "up 2 not normalised": (3, {"padding": 1, "up": 2, "demodulate": False}),
+    }
+    shapes = {"small": (SHAPES["small"], 5), "ragged": ((2, 12, 9, 21), 66)}
+    for mode, (size, settings) in modes.items():
+        for shape, ((n, c, h, w), channels) in shapes.items():
+            for layout in ("contiguous", "channels_last"):
+                up, out = settings.get("up", 1), 3 if mode == "rgb" else channels
+                sizes = [(n, c, h, w), (out, c, size, size), (n, c), (out,)]
+                if mode != "rgb":
+                    sizes.append((n, 1, h * up, w * up))
+                smooth = "clamp" not in settings
+                quick = shape == "small" and (layout, smooth) == ("channels_last", False)
+                quick |= (mode, shape, layout) == ("up 2 smooth", "small", "contiguous")
+                name = f"layer, {mode} {shape} {layout}"
+                yield Case(
+                    "modulated_conv2d", name, partial(_layer, taps, settings), tuple(sizes), layout,
+                    quick, rounds_freely=smooth, kind=mode.partition(" ")[0],
+                )  # fmt: skip
+
+
+def _layer(
+    taps: Tensor, settings: dict[str, Any], x: Tensor, w: Tensor, s: Tensor, bias: Tensor,
+    noise: Tensor | None = None, *, backend: str,
+) -> Tensor:  # fmt: skip
+    w = w / w[0].numel() ** 0.5  # so that results are of the size of the clamp
+    return ops.modulated_conv2d(
+        x, w, s, bias=bias, noise=noise, resample_filter=taps.to(x.device), backend=backend,
+        **settings,
+    )  # fmt: skip
 
 
 def _modulated(

@@ -9,29 +9,30 @@ import torch
 
 from fastgan.verify.cases import Case
 from fastgan.verify.device import Device
-from fastgan.verify.parity import Outcome, dtypes, kernel_backends, passes, why_not
+from fastgan.verify.parity import Outcome, all_passes, dtypes, kernel_backends, why_not
 
 ROUNDS = 3
 
 
-def chosen(found: list[Case]) -> list[Case]:
-    """The largest case of each op that is not one of few pixels."""
-    largest: dict[str, Case] = {}
+def chosen(found: list[Case], *, kinds: bool = True) -> list[Case]:
+    """The largest case of each op, or of each kind of each op."""
+    largest: dict[tuple[str, str], Case] = {}
     for case in found:
         size = sum(torch.Size(size).numel() for size in case.sizes)
-        best = largest.get(case.op)
+        key = (case.op, case.kind if kinds else "")
+        best = largest.get(key)
         if best is None or size > sum(torch.Size(s).numel() for s in best.sizes):
-            largest[case.op] = case
+            largest[key] = case
     return list(largest.values())
 
 
 def same_bits(found: list[Case], device: Device, *, quick: bool) -> Iterator[Outcome]:
     """Run each call twice; value and gradients must be the same bits."""
-    for case, dtype, backend in _runs(found, device, quick=quick):
+    for case, dtype, backend in _runs(chosen(found), device, quick=quick):
         inputs = case.inputs(dtype, device.place)
         label = ("same bits", backend, case.op, case.name, str(dtype)[6:])
         try:
-            one, two = (passes(case, inputs, backend, dtype) for _ in range(2))
+            one, two = (all_passes(case, inputs, backend, dtype) for _ in range(2))
         except Exception as error:
             yield Outcome(*label, False, None, None, f"{type(error).__name__}: {error}")
             continue
@@ -52,15 +53,16 @@ def memory(found: list[Case], device: Device, *, quick: bool) -> Iterator[Outcom
 
 
 def _memory(found: list[Case], device: Device, *, quick: bool) -> Iterator[Outcome]:
-    for case, dtype, backend in _runs(found, device, quick=quick):
+    few = chosen(found, kinds=not quick)
+    for case, dtype, backend in _runs(few, device, quick=quick):
         inputs = case.inputs(dtype, device.place)
         label = ("memory", backend, case.op, case.name, str(dtype)[6:])
         try:
-            passes(case, inputs, backend, dtype)  # libraries allocate what they keep
+            all_passes(case, inputs, backend, dtype)  # libraries allocate what they keep
             before = device.memory()
             device.forget_peak()
             for _ in range(ROUNDS):
-                passes(case, inputs, backend, dtype)
+                all_passes(case, inputs, backend, dtype)
             peak, left = device.peak(), device.memory() - before
         except Exception as error:
             yield Outcome(*label, False, None, None, f"{type(error).__name__}: {error}")
@@ -74,7 +76,7 @@ def _memory(found: list[Case], device: Device, *, quick: bool) -> Iterator[Outco
 def _runs(
     found: list[Case], device: Device, *, quick: bool
 ) -> Iterator[tuple[Case, torch.dtype, str]]:
-    for case in chosen(found):
+    for case in found:
         for dtype in dtypes(quick):
             for backend in kernel_backends():
                 if why_not(backend, case.op, device, dtype) is None:

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from fastgan.networks.geometry import Widths
-from fastgan.roofline import calls, table
-from fastgan.roofline.calls import BiasAct, Call, NoiseBiasAct, SpectralNorm
-from fastgan.roofline.measured import backends, bind
+from fastgan.roofline import calls, rows
+from fastgan.roofline.calls import BiasAct, Call, ModulatedConv2d, SpectralNorm
+from fastgan.roofline.measured import backends, bind, dtype_of, precision
 from fastgan.timing import measure
 from fastgan.verify.device import Device
-from fastgan.verify.parity import Skip, exact_float32
+from fastgan.verify.parity import Skip
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,19 @@ def chosen(device: Device, *, quick: bool) -> list[Call]:
     size, batch, widths = (256, 16, Widths(16384)) if device.on_gpu else (64, 4, Widths(4096, 64))
     if quick:
         size, batch, widths = (64, 4, widths) if device.on_gpu else (16, 2, Widths(256, 16))
-    dtypes: tuple[calls.DType, ...] = ("fp16", "fp32") if device.on_gpu else ("fp32",)
+    dtypes: tuple[calls.DType, ...] = ("fp16", "tf32", "fp32") if device.on_gpu else ("fp32",)
     largest: dict[tuple[Any, ...], Call] = {}
     for dtype in dtypes:
         for call in calls.stylegan2(size, batch, widths, dtype):
-            if isinstance(call, NoiseBiasAct):
-                continue  # no single op; its parts are timed
-            row = table.row(call, 1, None)
+            if isinstance(call, ModulatedConv2d):
+                if call.backward:
+                    continue  # the kernels of the forward pass
+            elif dtype == "tf32":
+                continue  # the calls of fp32
+            row = rows.row(call, 1, None)
             backward = isinstance(call, BiasAct) and call.backward
             key = (row.op.removesuffix(" grad") if not backward else row.op, dtype)
-            if key not in largest or row.compulsory > table.row(largest[key], 1, None).compulsory:
+            if key not in largest or row.compulsory > rows.row(largest[key], 1, None).compulsory:
                 largest[key] = call
     return list(largest.values())
 
@@ -63,7 +66,7 @@ def time_all(
         yield Skip("torch.compile", "not measured in a quick run: each call takes long to compile")
     timer = device.timer()
     for call in found:
-        row = table.row(call, 1, None)
+        row = rows.row(call, 1, None)
         function = bind(call, device.place)
         names = ["reference", *backends(call, device.kind)]
         contenders: dict[str, Callable[[], object]] = {
@@ -77,7 +80,7 @@ def time_all(
             else:
                 contenders["compile"] = compiled
         try:
-            with exact_float32():
+            with precision(dtype_of(call)):
                 timings = measure(
                     contenders, rounds=5 if quick else 30, max_seconds=30, timer=timer
                 )
@@ -90,7 +93,7 @@ def time_all(
 
 
 def _compiled(eager: Callable[[], object], call: Call) -> Callable[[], object] | Skip:
-    op, shape = table.row(call, 1, None).op, table.row(call, 1, None).shape
+    op, shape = rows.row(call, 1, None).op, rows.row(call, 1, None).shape
     if isinstance(call, BiasAct) and call.backward:
         return Skip(f"torch.compile of {op}", "a gradient of a graph that is kept is not compiled")
     torch._dynamo.reset()

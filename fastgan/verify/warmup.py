@@ -20,9 +20,9 @@ from fastgan import ops
 from fastgan.dispatch import registry
 from fastgan.dispatch.spec import OpCall
 from fastgan.errors import BackendUnavailableError
-from fastgan.roofline import table
-from fastgan.roofline.calls import BiasAct, Call, DType, ModulatedConv2d, NoiseBiasAct, Upfirdn2d
-from fastgan.roofline.measured import DTYPES
+from fastgan.roofline import rows
+from fastgan.roofline.calls import BiasAct, Call, DType, ModulatedConv2d, Upfirdn2d
+from fastgan.roofline.measured import DTYPES, modulated
 from fastgan.roofline.report import network
 
 Function = Callable[..., Tensor]
@@ -90,7 +90,7 @@ def warm(
         raise BackendUnavailableError(f"warmup: {reason}")
     result: dict[str, Warmed] = {}
     for call in found:
-        op = table.row(call, 1, None).op.split()[0]
+        op = rows.row(call, 1, None).family
         entry = result.setdefault(op, Warmed(op))
         before, started = compiled(), time.perf_counter()
         for function, inputs in _functions(call, device):
@@ -116,7 +116,7 @@ def _functions(call: Call, device: str) -> Iterator[tuple[Function, list[Tensor]
     def random(*size: int, dtype: torch.dtype = torch.float32) -> Tensor:
         return torch.randn(size, device=device).to(dtype)
 
-    if isinstance(call, BiasAct | NoiseBiasAct | Upfirdn2d | ModulatedConv2d):
+    if isinstance(call, BiasAct | Upfirdn2d | ModulatedConv2d):
         size = (call.x.batch, call.x.channels, call.x.height, call.x.width)
         x = random(*size, dtype=DTYPES[call.x.dtype])
         layout = torch.channels_last if call.x.channels_last else torch.contiguous_format
@@ -145,24 +145,15 @@ def _image_functions(
         yield resampled, [x]
         return
     if isinstance(call, ModulatedConv2d):
-        weight = random(call.out_channels, x.shape[1], call.size, call.size)
+        tensors, settings = modulated(call, x)
+        names = list(tensors)
 
-        def modulated(x: Tensor, w: Tensor, s: Tensor, *, backend: str) -> Tensor:
-            return ops.modulated_conv2d(
-                x, w, s, up=call.up, padding=call.size // 2, resample_filter=taps,
-                demodulate=call.demodulate, flip_weight=call.up == 1, backend=backend,
-            )  # fmt: skip
+        def convolved(x: Tensor, *inputs: Tensor, backend: str) -> Tensor:
+            named: dict[str, Any] = dict(zip(names, inputs, strict=True))
+            return ops.modulated_conv2d(x, **named, **settings, backend=backend)
 
-        yield modulated, [x, weight, random(*x.shape[:2])]
+        yield convolved, [x, *tensors.values()]
         return
-    if isinstance(call, NoiseBiasAct):
-        noise = random(x.shape[0], 1, *x.shape[2:])
-
-        def scaled(x: Tensor, s: Tensor, n: Tensor, *, backend: str) -> Tensor:
-            result: Tensor = torch.ops.fastgan.modulated_conv2d_scale(x, s, n, backend)
-            return result
-
-        yield scaled, [x, random(*x.shape[:2]), noise]
     bias = random(x.shape[1], dtype=x.dtype)
 
     def activated(x: Tensor, b: Tensor, *, backend: str) -> Tensor:

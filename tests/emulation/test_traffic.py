@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 
 from fastgan.reference.bias_act import ACTIVATIONS
-from fastgan.roofline import bias_act, spectral_norm, upfirdn2d
-from fastgan.roofline.calls import BiasAct, Images, SpectralNorm, Upfirdn2d
+from fastgan.roofline import bias_act, modulated_conv2d, spectral_norm, upfirdn2d
+from fastgan.roofline.calls import BiasAct, Images, ModulatedConv2d, SpectralNorm, Upfirdn2d
+from fastgan.roofline.measured import DTYPES
 from fastgan.roofline.traffic import Stream
 from tests.emulation import build
 from tests.emulation.emulated import Shape
+from tests.emulation.modulated import Call, Pointers, laid_out
 from tests.emulation.test_spectral_norm import Layer
 from tests.emulation.test_upfirdn2d import call_of
 
 LOADED, STORED = False, True
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 class Tensors(ctypes.Structure):
@@ -31,27 +32,26 @@ class Tensors(ctypes.Structure):
 
 
 @functools.cache
-def library() -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(build.counted_library("traffic.cpp")))
-    for name in ("traffic_bytes", "traffic_bias_act_workspace"):
-        getattr(loaded, name).restype = ctypes.c_int64
+def library(source: str = "traffic.cpp") -> ctypes.CDLL:
+    loaded = ctypes.CDLL(str(build.counted_library(source)))
+    loaded.traffic_bytes.restype = ctypes.c_int64
     return loaded
 
 
 class Counter:
     """Watches the tensors of one call, by name."""
 
-    def __init__(self, tensors: dict[str, Tensor]) -> None:
-        self.names = list(tensors)
-        library().traffic_reset()
+    def __init__(self, tensors: dict[str, Tensor], source: str = "traffic.cpp") -> None:
+        self.names, self.library = list(tensors), library(source)
+        self.library.traffic_reset()
         for tensor in tensors.values():
             assert tensor.data_ptr() % 32 == 0
-            library().traffic_watch(
+            self.library.traffic_watch(
                 ctypes.c_void_p(tensor.data_ptr()), ctypes.c_int64(tensor.nbytes)
             )
 
     def bytes(self, name: str, stored: bool, once_a_launch: bool) -> int:
-        return library().traffic_bytes(self.names.index(name), stored, once_a_launch)
+        return self.library.traffic_bytes(self.names.index(name), stored, once_a_launch)
 
     def check(self, streams: list[Stream], shared: set[str]) -> None:
         """Every tensor moved what its stream says: by block, or where all blocks read the same,
@@ -61,6 +61,9 @@ class Counter:
             by_launch = stream.name in shared
             found = [self.bytes(stream.name, kind, by_launch) for kind in (LOADED, STORED)]
             assert found == [stream.loaded, stream.stored], stream
+            if stream.once is not None:
+                once = [self.bytes(stream.name, kind, True) for kind in (LOADED, STORED)]
+                assert once == [*stream.once], stream
 
 
 def images(like: Images) -> Tensor:
@@ -91,6 +94,7 @@ def test_bias_act(x, backward):
         shape = Shape(x.batch * x.height * x.width, x.channels, 1)
     tensors = {"source": source, "out": torch.empty_like(source)}
     if backward:  # from the output, as leaky ReLU's is: without the bias
+        library().traffic_bias_act_workspace.restype = ctypes.c_int64
         size = library().traffic_bias_act_workspace(ctypes.byref(shape))
         tensors |= {"g": torch.randn_like(source), "grad_bias": torch.empty_like(bias)}
         tensors["workspace"] = torch.empty(size)
@@ -135,6 +139,55 @@ def test_spectral_norm(size):
     library().traffic_spectral_norm(ctypes.byref(layer))
     vectors = set(sizes)
     counter.check(spectral_norm.cuda(SpectralNorm(rows, cols, "fp32")), vectors)
+
+
+def convolution_tensors(call):
+    """Tensors of a call, in memory as the kernels want them."""
+    x, y, weight = call.x, call.y, (call.out_channels, call.x.channels, call.size, call.size)
+    tensors = {
+        "x": laid_out(images(x), x.channels_last),
+        "weight": laid_out(torch.randn(weight).to(DTYPES[x.dtype]), True),
+        "y": laid_out(images(y), x.channels_last),
+        "in_scale": torch.randn(x.batch, x.channels),
+    }
+    if not call.backward:
+        tensors["bias"] = torch.randn(call.out_channels)
+    if call.is_layer:
+        tensors["out_scale"] = torch.randn(x.batch, call.out_channels)
+        tensors["noise"] = torch.randn(x.batch, y.height, y.width)
+    if call.up == 2:
+        tensors["filter"] = torch.tensor([0.125, 0.375, 0.375, 0.125])
+    return tensors
+
+
+@pytest.mark.parametrize(
+    ("dtype", "last"), [("fp32", False), ("fp32", True), ("tf32", False), ("fp16", True)]
+)
+@pytest.mark.parametrize(
+    ("size", "out", "kernel", "up"),
+    [
+        ((1, 32, 12, 20), 80, 3, 1),  # blocks that end outside on all sides
+        ((2, 16, 7, 24), 48, 3, 2),  # a second row of tiles with few rows, to see their place
+        ((2, 16, 40, 48), 3, 1, 1),
+        ((2, 3, 16, 20), 80, 1, 1),  # the gradient of such a layer
+    ],
+)
+def test_modulated_conv2d(dtype, last, size, out, kernel, up):
+    rgb, role = kernel == 1 and out == 3, "grad" if size[1] == 3 else "forward"
+    layer = ModulatedConv2d(Images(*size, dtype, last), out, kernel, up, rgb, role)
+    source, tensors = "traffic_modulated_conv2d.cpp", convolution_tensors(layer)
+    counter = Counter(tensors, source)
+    pad = (ctypes.c_int64 * 4)(*[kernel // 2] * 4)
+    act = list(ACTIVATIONS).index("lrelu" if layer.is_layer else "linear")
+    call = Call(
+        size[0], size[1], out, *size[2:], kernel, kernel, up, pad, act, 0.2, 1.4, 256.0, last, last,
+        layer.is_layer, dtype == "tf32",
+    )  # fmt: skip
+    addresses = Pointers(**pointers(tensors))
+    launch = library(source).traffic_modulated_conv2d
+    assert launch(dtype == "fp16", ctypes.byref(call), ctypes.byref(addresses)) == 1
+    vectors = {stream.name for stream in modulated_conv2d.vectors_of(layer)}
+    counter.check(modulated_conv2d.cuda(layer), vectors)
 
 
 def test_counts_are_of_blocks_and_of_launches():

@@ -10,6 +10,7 @@ from fastgan.cli import main
 from fastgan.dispatch import registry
 from fastgan.networks.geometry import Widths
 from fastgan.roofline import calls, measured, report, table
+from fastgan.roofline import rows as counted_rows
 from fastgan.roofline.machines import MACHINES
 
 
@@ -20,11 +21,20 @@ def test_bench_ops_prints_every_op_and_the_bounds(capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "A100" in printed
     assert "StyleGAN2-256, fp16" in printed
-    assert all(op in printed for op in table.EAGER)
+    assert all(f"fp16: {op.split()[0]}" in printed for op in counted_rows.EAGER)
+    assert max(map(len, printed.splitlines())) <= 100
+    assert "\N{HORIZONTAL ELLIPSIS}" not in printed, "no cell is cut"
     rows = json.loads(out.read_text())["rows"]["StyleGAN2-256, fp16"]
     assert all(row["bound"] > 0 and row["limit"] in ("memory", "arithmetic") for row in rows)
     convolutions = [row for row in rows if row["op"].startswith("modulated_conv2d")]
     assert {row["limit"] for row in convolutions} == {"memory", "arithmetic"}
+
+
+def test_one_op_in_one_dtype(capsys):
+    arguments = "bench ops --resolution 256 --dtype tf32 --op modulated_conv2d"
+    assert main(arguments.split()) == 0
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("StyleGAN2")]
+    assert [title.rstrip() for title in titles] == ["StyleGAN2-256, tf32: modulated_conv2d"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what it says without a GPU")
@@ -62,7 +72,7 @@ def test_every_kind_of_call_can_be_timed():
     )
     assert len(done) == len(rows) == len(counted) == 7
     assert all(row.seconds["cpp"] > 0 for row in rows)
-    assert "cpp us (of bound)" in [column.header for column in table.table("", rows).columns]
+    assert "cpp us (of bound)" in [column.header for column in table.times("", rows).columns]
 
 
 def test_a_gpu_adds_times(capsys, monkeypatch):
@@ -72,7 +82,7 @@ def test_a_gpu_adds_times(capsys, monkeypatch):
     def fake(counted, machine, device, progress):
         asked.append((machine.name, device))
         progress()
-        rows = table.rows(counted, machine)
+        rows = counted_rows.rows(counted, machine)
         return [replace(row, seconds={"triton": 2 * row.bound}) for row in rows]
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

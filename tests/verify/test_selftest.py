@@ -13,7 +13,7 @@ from fastgan.backends import cpp
 from fastgan.cli import main
 from fastgan.dispatch import registry
 from fastgan.verify import cases, parity, repeat, report, speed, suite, training
-from fastgan.verify.device import Device, open_device
+from fastgan.verify.device import Device
 
 CPU = Device("cpu", "cpu")
 SMALL = [
@@ -99,6 +99,22 @@ def test_a_wrong_gradient_fails(kernel, small, plant):
     notes = {o.note for o in run().failures if o.check == "parity"}
     assert notes <= {"first gradient", "second gradient"}
     assert ("first" if kernel == "bias_act_grad" else "second") in " ".join(notes)
+
+
+def test_half_precision_compares_values_where_gradients_jump(plant):
+    """What is at the edge of a clamp goes either way in half precision; values are continuous."""
+    clamped = partial(ops.bias_act, act="lrelu", clamp=0.5)
+    case = cases.Case("bias_act", "clamped", clamped, ((2, 3, 5, 7), (3,)), rounds_freely=False)
+
+    def passed():
+        found = parity.check([case], CPU, quick=True, progress=lambda: None)
+        return {o.dtype: o.passed for o in found if o.backend == "cpp"}
+
+    assert passed() == {"float32": True, "bfloat16": True}
+    plant("bias_act_grad", lambda kernel: lambda *args: tuple(2 * g for g in kernel(*args)))
+    assert passed() == {"float32": False, "bfloat16": True}
+    plant("bias_act", lambda kernel: lambda *args: kernel(*args) * 1.1)
+    assert passed() == {"float32": False, "bfloat16": False}
 
 
 def test_a_kernel_that_raises_is_reported_and_the_rest_goes_on(small, plant):
@@ -282,8 +298,3 @@ def test_reports_replace_whole_files(small, tmp_path):
         report.write(broken, tmp_path)
     assert (tmp_path / "selftest-cpu.json").read_text() == before
     assert not list(tmp_path.glob(".*"))
-
-
-def test_open_device_takes_the_cpu():
-    assert not open_device("cpu").on_gpu
-    assert Device("cpu", "cpu").peak() is None

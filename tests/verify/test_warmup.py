@@ -56,6 +56,42 @@ def test_every_kernel_runs_forward_and_backward(monkeypatch, tmp_path):
     assert sum(entry.kernels for entry in warmed) == len(KERNELS)
 
 
+def test_every_modulated_convolution_of_the_network_is_warmed():
+    """The layers of all levels in both dtypes: 3 x 3, with up 2 but for the first, to the image."""
+    found = {
+        (call.x.dtype, call.x.height * call.up, call.size, call.up, call.out_channels == 3)
+        for call in warmup.calls(256, None, ("fp16", "fp32"))
+        if isinstance(call, calls.ModulatedConv2d)
+    }
+    levels = [4, 8, 16, 32, 64, 128, 256]
+    for dtype in ("fp16", "fp32"):
+        expected = {(dtype, level, 3, 1, False) for level in levels}
+        expected |= {(dtype, level, 3, 2, False) for level in levels[1:]}
+        expected |= {(dtype, level, 1, 1, True) for level in levels}
+        assert {key for key in found if key[0] == dtype} == expected
+
+
+@pytest.mark.parametrize("rgb", [False, True])
+@pytest.mark.parametrize("up", [1, 2])
+def test_layers_are_warmed_with_all_that_follows_them(rgb, up, monkeypatch):
+    call = calls.ModulatedConv2d(calls.Images(2, 4, 8, 8, "fp16", True), 3, 3, up, rgb)
+    seen, op = {}, warmup.ops.modulated_conv2d
+
+    def record(x, **given):
+        seen.update(given, layout=x.is_contiguous(memory_format=torch.channels_last), x=x)
+        return op(x, **given)
+
+    monkeypatch.setattr(warmup.ops, "modulated_conv2d", record)
+    ((function, inputs),) = warmup._functions(call, "cpu")
+    warmup._differentiate_twice(function, inputs, "reference")
+    assert seen["layout"]
+    assert seen["x"].dtype == torch.float16
+    assert (seen["demodulate"], "noise" in seen, seen.get("act", "linear")) == (
+        (False, False, "linear") if rgb else (True, True, "lrelu")
+    )
+    assert all(seen[name].requires_grad for name in ("x", "weight", "styles", "bias"))
+
+
 def test_a_backend_that_cannot_run_is_an_error():
     with pytest.raises(warmup.BackendUnavailableError, match="warmup: "):
         warmup.warm([], "nowhere")
