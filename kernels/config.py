@@ -49,6 +49,18 @@ def power_of_two(size: int) -> int:
     return 1 << max(size - 1, 0).bit_length()
 
 
+NOISE_ROWS = 16  # channels that share the noise that a program reads
+
+
+def noise_tile(rows: int, columns: int, channels_last: bool) -> tuple[int, int]:
+    """A tile of images to which noise is added: of several channels, because noise is as wide as
+    float32 and lies along the pixels."""
+    if channels_last:
+        return tile(rows, columns)
+    block_rows = min(power_of_two(rows), NOISE_ROWS)
+    return block_rows, min(power_of_two(columns), TILE_ELEMENTS // block_rows)
+
+
 def tile(rows: int, columns: int) -> tuple[int, int]:
     """(rows, columns) of a tile for a matrix of that size: powers of two within the limits."""
     block_columns = min(power_of_two(columns), TILE_COLUMNS)

@@ -65,7 +65,7 @@ def noise_bias_act(x: Tensor, noise: Tensor | None, bias: Tensor | None, act: st
     last = tensors.is_channels_last(x)
     channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
     rows, cols = (pixels, channels) if last else (channels, pixels)
-    block_rows, block_cols = config.tile(rows, cols)
+    block_rows, block_cols = config.noise_tile(rows, cols, last)
     name, alpha, scale = activation(act, alpha)
     acc = tensors.accumulator(x)
     with torch.cuda.device_of(x):

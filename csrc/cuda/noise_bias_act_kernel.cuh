@@ -10,6 +10,7 @@
 namespace fastgan::cuda::noise_bias_act {
 
 constexpr int kThreads = 256;
+constexpr int kPlanes = 16;  // channels that share what a thread read of the noise
 constexpr int64_t kMaxBlocks = int64_t{1} << 20;  // the rest by a loop
 
 struct Images {
@@ -99,6 +100,45 @@ __global__ void __launch_bounds__(kBlock, 4)
   }
 }
 
+// The same for planar images with noise: a thread has one pack of pixels of up to kPlanes channels,
+// so that noise, which is as wide as float32, is read once for all of them.
+template <typename T, int kBlock>
+__global__ void __launch_bounds__(kBlock, 4)
+    forward_planes(const T* __restrict__ x, const acc_t<T>* __restrict__ noise,
+                   const T* __restrict__ bias, T* __restrict__ y, Images s,
+                   Coefficients<acc_t<T>> k) {
+  using A = acc_t<T>;
+  constexpr int kPack = kWidestPack<T>, kWide = kWidestPack<A>;
+  const int64_t packs = s.pixels / kPack, groups = ceil_div(s.channels, kPlanes);
+  const int64_t units = s.samples * groups * packs, step = static_cast<int64_t>(gridDim.x) * kBlock;
+  int64_t unit = static_cast<int64_t>(blockIdx.x) * kBlock + threadIdx.x;
+  for (; unit < units; unit += step) {
+    const int64_t row = divide(unit, packs), pixel = (unit - row * packs) * kPack;
+    const int64_t sample = divide(row, groups), first = (row - sample * groups) * kPlanes;
+    const A* from = noise + (s.same_noise ? 0 : sample * s.pixels) + pixel;
+    A added[kPack];
+#pragma unroll
+    for (int n = 0; n < kPack; n += kWide) {
+      A part[kWide];
+      load_pack<kWide>(from + n, kWide, part);
+#pragma unroll
+      for (int j = 0; j < kWide; ++j) added[n + j] = part[j];
+    }
+    const int64_t end = smaller(first + kPlanes, s.channels);
+#pragma unroll 1
+    for (int64_t channel = first; channel < end; ++channel) {
+      const int64_t at = (sample * s.channels + channel) * s.pixels + pixel;
+      const A offset = bias == nullptr ? A(0) : load(bias[channel]);
+      A v[kPack], unused[kPack] = {};
+      load_pack<kPack>(x + at, kPack, v);
+#pragma unroll
+      for (int n = 0; n < kPack; ++n) v[n] += added[n] + offset;
+      apply<Forward>(v, unused, unused, k);
+      store_pack<kPack>(y + at, kPack, v);
+    }
+  }
+}
+
 // y = clamp(gain act(x + noise + bias)). noise [N or 1, 1, H, W] is of the type that is computed
 // in, bias [C] of x's; either may be null. x and y are dense in the same layout. Nothing is
 // launched for an empty x. Returns the number of launches.
@@ -107,6 +147,15 @@ int launch(const T* x, const acc_t<T>* noise, const T* bias, T* y, const Images&
            const Coefficients<acc_t<T>>& k, cudaStream_t stream, int64_t max_blocks = kMaxBlocks) {
   if (images.numel() == 0) return 0;
   const bool wide = is_aligned(x) && is_aligned(y);
+  if (noise != nullptr && !images.channels_last && wide && is_aligned(noise) &&
+      images.pixels % kWidestPack<T> == 0) {
+    const int64_t groups = images.samples * ceil_div(images.channels, kPlanes);
+    const int64_t blocks = ceil_div(groups * (images.pixels / kWidestPack<T>), kBlock);
+    GPU_LAUNCH((forward_planes<T, kBlock>),
+               dim3(static_cast<unsigned>(smaller(blocks, max_blocks))), dim3(kBlock), 0, stream, x,
+               noise, bias, y, images, k);
+    return 1;
+  }
   const int64_t packs = ceil_div(images.numel(), int64_t{kBlock} * kWidestPack<T>);
   const dim3 grid(static_cast<unsigned>(smaller(packs, max_blocks)));
   GPU_LAUNCH((forward<T, kBlock>), grid, dim3(kBlock), 0, stream, x, noise, bias, y, images, wide,

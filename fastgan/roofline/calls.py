@@ -15,6 +15,7 @@ from fastgan.networks.geometry import Widths
 
 DType: TypeAlias = Literal["fp32", "fp16", "tf32"]
 ITEM_SIZE = {"fp32": 4, "fp16": 2, "tf32": 4}
+SEPARATE_SIZE = 64  # smaller images are bound by launches, not by traffic
 TAPS = 4  # of StyleGAN2's filter, [1, 3, 3, 1]
 
 
@@ -54,6 +55,13 @@ class BiasAct:
 
     x: Images
     backward: bool = False
+
+
+@dataclass(frozen=True)
+class NoiseBiasAct:
+    """Noise, bias and activation of x in one pass."""
+
+    x: Images
 
 
 @dataclass(frozen=True)
@@ -147,14 +155,15 @@ class SpectralNorm:
         return self.rows * self.cols * ITEM_SIZE[self.dtype]
 
 
-Call: TypeAlias = BiasAct | Upfirdn2d | ModulatedConv2d | SpectralNorm
+Call: TypeAlias = BiasAct | NoiseBiasAct | Upfirdn2d | ModulatedConv2d | SpectralNorm
 
 
 def stylegan2(resolution: int, batch: int, widths: Widths, dtype: DType) -> Counter[Call]:
     """Calls of one forward and backward pass through generator and discriminator, counted.
 
-    The architectures are "skip" and "resnet". Spectral norm is not part of a StyleGAN2: its calls
-    are what normalising the discriminator's convolutions would add.
+    The architectures are "skip" and "resnet". Two ops are not part of a StyleGAN2: spectral_norm is
+    what normalising the discriminator's convolutions would add, and noise_bias_act what a layer
+    would whose convolution is not the fused one.
 
     Args:
         resolution: of the images, a power of two.
@@ -191,6 +200,8 @@ def _generator_block(level: int, batch: int, widths: Widths, dtype: DType) -> It
         yield ModulatedConv2d(_images(batch, widths(half), half, dtype), channels, 3, up=2)
         yield Upfirdn2d(_images(batch, 3, half, "fp32"), 2, 1, (2, 1))  # the image so far
     yield ModulatedConv2d(y, channels, 3)
+    if level >= SEPARATE_SIZE:
+        yield NoiseBiasAct(y)
     yield ModulatedConv2d(y, 3, 1, rgb=True)
 
 

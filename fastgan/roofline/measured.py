@@ -20,6 +20,7 @@ from fastgan.roofline.calls import (
     DType,
     Images,
     ModulatedConv2d,
+    NoiseBiasAct,
     SpectralNorm,
     Upfirdn2d,
 )
@@ -35,6 +36,8 @@ def op_of(call: Call) -> str:
     """Name of the op in `fastgan.ops` whose backends serve the call."""
     if isinstance(call, BiasAct):
         return "bias_act"
+    if isinstance(call, NoiseBiasAct):
+        return "noise_bias_act"
     if isinstance(call, SpectralNorm):
         return "spectral_norm"
     return "upfirdn2d" if isinstance(call, Upfirdn2d) else "modulated_conv2d"
@@ -104,6 +107,9 @@ def bind(call: Call, device: str) -> Bound:
         tensors, settings = modulated(call, x)
         return torch.no_grad()(partial(ops.modulated_conv2d, x, **(tensors | settings)))
     bias = torch.randn(call.x.channels, device=device).to(x.dtype)
+    if isinstance(call, NoiseBiasAct):
+        noise = torch.randn(call.x.batch, 1, call.x.height, call.x.width, device=device)
+        return torch.no_grad()(partial(ops.noise_bias_act, x, noise, bias, clamp=256.0))
     if call.backward:
         return _bias_act_grad(x, bias)
     return torch.no_grad()(partial(ops.bias_act, x, bias, clamp=256.0))

@@ -9,10 +9,19 @@ from fastgan.roofline import (
     bias_act,
     modulated_conv2d,
     modulated_conv2d_triton,
+    noise_bias_act,
     spectral_norm,
     upfirdn2d,
 )
-from fastgan.roofline.calls import BiasAct, Call, DType, ModulatedConv2d, SpectralNorm, Upfirdn2d
+from fastgan.roofline.calls import (
+    BiasAct,
+    Call,
+    DType,
+    ModulatedConv2d,
+    NoiseBiasAct,
+    SpectralNorm,
+    Upfirdn2d,
+)
 from fastgan.roofline.machines import Machine
 from fastgan.roofline.modulated_conv2d import Work
 from fastgan.roofline.traffic import Stream, from_memory, total
@@ -24,6 +33,7 @@ FINISH = ("demodulate", "add noise", "add bias", "leaky ReLU", "gain", "clamp")
 EAGER: dict[str, tuple[str, ...]] = {
     "bias_act": ("add bias", "leaky ReLU", "gain", "clamp"),
     "bias_act grad": ("clamp", "gain", "leaky ReLU", "sum to the bias"),
+    "noise_bias_act": ("add noise", "add bias", "leaky ReLU", "gain", "clamp"),
     "upfirdn2d up": ("insert zeros", "pad", "convolve", "gain"),
     "upfirdn2d": ("pad", "convolve"),
     "upfirdn2d down": ("pad", "convolve", "keep every second"),
@@ -35,7 +45,8 @@ EAGER: dict[str, tuple[str, ...]] = {
     "modulated_conv2d up again": (),
     "spectral_norm": ("W^T u", "W v", "u . W v", "divide"),
 }
-GOALS = {"bias_act": 1.1, "bias_act grad": 1.1, "spectral_norm": 1.1, "upfirdn2d": 1.25}
+GOALS = dict.fromkeys(("bias_act", "bias_act grad", "noise_bias_act", "spectral_norm"), 1.1)
+GOALS["upfirdn2d"] = 1.25
 GOAL_SIZE = 64  # upfirdn2d of smaller images has no goal
 
 
@@ -117,6 +128,8 @@ def streams_of(call: Call) -> dict[str, list[Stream]]:
     """{backend: streams} of the backends that have kernels for the call."""
     if isinstance(call, BiasAct):
         return {"cuda": bias_act.cuda(call), "triton": bias_act.triton(call)}
+    if isinstance(call, NoiseBiasAct):
+        return {"cuda": noise_bias_act.cuda(call), "triton": noise_bias_act.triton(call)}
     if isinstance(call, SpectralNorm):
         return {"cuda": spectral_norm.cuda(call), "triton": spectral_norm.triton(call)}
     if isinstance(call, ModulatedConv2d):
@@ -148,6 +161,8 @@ def _least(call: Call) -> tuple[Work, int]:
         return modulated_conv2d.work(call), modulated_conv2d.compulsory(call)
     if isinstance(call, BiasAct):
         return Work(0, bias_act.flops(call)), bias_act.compulsory(call)
+    if isinstance(call, NoiseBiasAct):
+        return Work(0, noise_bias_act.flops(call)), noise_bias_act.compulsory(call)
     if isinstance(call, SpectralNorm):
         return Work(0, spectral_norm.flops(call)), spectral_norm.compulsory(call)
     return Work(0, upfirdn2d.flops(call)), upfirdn2d.compulsory(call)
@@ -157,6 +172,8 @@ def _describe(call: Call) -> tuple[str, str, DType]:
     if isinstance(call, SpectralNorm):
         return "spectral_norm", f"{call.rows}x{call.cols}", call.dtype
     shape, dtype = str(call.x), call.x.dtype
+    if isinstance(call, NoiseBiasAct):
+        return "noise_bias_act", shape, dtype
     if isinstance(call, BiasAct):
         return "bias_act grad" if call.backward else "bias_act", shape, dtype
     if isinstance(call, ModulatedConv2d):

@@ -13,6 +13,10 @@ MAX_LANES = 32
 SUM_ELEMENTS = 8192
 MAX_SUM_BLOCKS = 4096
 
+# noise_bias_act_kernel.cuh
+NOISE_THREADS = 256
+NOISE_PLANES = 16
+
 # spectral_norm_layers.cuh
 SPECTRAL_THREADS = 256
 SPECTRAL_PACKS = 4

@@ -78,6 +78,7 @@ def normal(seed: int, *size: int) -> Tensor:
 def cases(*, quick: bool) -> list[Case]:
     """Every case, or the quick ones."""
     found = [*_bias_act(), *_upfirdn2d(), *_convolutions(), *_layers(), *_spectral_norm()]
+    found += _gpu_ops()
     return [case for case in found if case.quick or not quick]
 
 
@@ -223,6 +224,23 @@ def _spectral_norm() -> Iterator[Case]:
         yield Case(
             "spectral_norm", f"group {layout}", partial(_group, dims), sizes, layout, quick=True
         )
+
+
+def _gpu_ops() -> Iterator[Case]:
+    """The ops that have kernels for GPUs alone; on a CPU no backend but the reference has them."""
+    for shape in ("small", "vectors", "empty batch"):
+        for layout in ("contiguous", "channels_last"):
+            n, c, h, w = size = SHAPES[shape]
+            name, quick = f"{shape} {layout}", shape == "small"
+            noisy = partial(ops.noise_bias_act, act="lrelu")
+            yield Case("noise_bias_act", name, noisy, (size, (n, 1, h, w), (c,)), layout, quick)
+            for stats in ("instance", "batch", "layer") if n > 0 else ():
+                function = partial(ops.normalize_act, stats=stats, act="swish")
+                sizes = (size, (n, c), (c,)) if stats == "instance" else (size, (c,), (c,))
+                yield Case("normalize_act", f"by {stats} {name}", function, sizes, layout, quick)
+    for layout in ("contiguous", "channels_last"):
+        deviations = partial(ops.minibatch_std, group_size=2, num_channels=2)
+        yield Case("minibatch_std", layout, deviations, ((4, 6, 3, 5),), layout, quick=True)
 
 
 def _group(dims: tuple[int, ...], *weights: Tensor, backend: str) -> Tensor:

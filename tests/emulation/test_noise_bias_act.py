@@ -117,3 +117,15 @@ def test_few_blocks_serve_large_images(layout):
     y, _ = run(x, noise, bias)
     assert torch.equal(y, run(x, noise, bias, max_blocks=1)[0])
     assert torch.equal(y, run(x, noise, bias, max_blocks=2, shift=1)[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("noise_samples", [1, 2])
+@pytest.mark.parametrize("channels", [16, 37])
+def test_channels_that_share_noise(dtype, noise_samples, channels, thread_order):
+    x = torch.randn(2, channels, 4, 12).to(dtype)
+    compare(x, noise_samples, clamp=2.0)
+    noise = torch.randn(1, 1, 4, 12).to(torch.promote_types(dtype, torch.float32))
+    bias = torch.randn(channels).to(dtype)
+    y, _ = run(x, noise, bias)
+    assert torch.equal(y, run(x, noise, bias, max_blocks=1)[0])

@@ -9,13 +9,21 @@ import torch
 from torch import Tensor
 
 from fastgan.reference.bias_act import ACTIVATIONS
-from fastgan.roofline import bias_act, modulated_conv2d, spectral_norm, upfirdn2d
-from fastgan.roofline.calls import BiasAct, Images, ModulatedConv2d, SpectralNorm, Upfirdn2d
+from fastgan.roofline import bias_act, modulated_conv2d, noise_bias_act, spectral_norm, upfirdn2d
+from fastgan.roofline.calls import (
+    BiasAct,
+    Images,
+    ModulatedConv2d,
+    NoiseBiasAct,
+    SpectralNorm,
+    Upfirdn2d,
+)
 from fastgan.roofline.measured import DTYPES
 from fastgan.roofline.traffic import Stream
 from tests.emulation import build
 from tests.emulation.emulated import Shape
 from tests.emulation.modulated import Call, Pointers, laid_out
+from tests.emulation.test_noise_bias_act import Images as NoisyImages
 from tests.emulation.test_spectral_norm import Layer
 from tests.emulation.test_upfirdn2d import call_of
 
@@ -105,6 +113,27 @@ def test_bias_act(x, backward):
     act = list(ACTIVATIONS).index("lrelu")
     library().traffic_bias_act(x.dtype == "fp16", ctypes.byref(call), ctypes.byref(shape), act)
     counter.check(bias_act.cuda(BiasAct(x, backward)), {"bias", "workspace", "grad_bias"})
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        Images(2, 37, 32, 64, "fp32", False),  # three groups of planes
+        Images(1, 16, 64, 64, "fp16", False),
+        Images(2, 24, 16, 20, "fp32", True),
+        Images(2, 512, 8, 8, "fp16", True),
+    ],
+    ids=str,
+)
+def test_noise_bias_act(x):
+    source, bias = images(x), torch.randn(x.channels).to(DTYPES[x.dtype])
+    noise = torch.randn(x.batch, 1, x.height, x.width)
+    tensors = {"x": source, "noise": noise, "bias": bias, "y": torch.empty_like(source)}
+    counter = Counter(tensors)
+    shape = NoisyImages(x.batch, x.channels, x.height * x.width, x.channels_last, False)
+    addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors.values()]
+    library().traffic_noise_bias_act(x.dtype == "fp16", ctypes.byref(shape), *addresses)
+    counter.check(noise_bias_act.cuda(NoiseBiasAct(x)), {"bias"})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 #include "traffic.h"
 
 #include "cuda/bias_act_kernel.cuh"
+#include "cuda/noise_bias_act_kernel.cuh"
 #include "cuda/spectral_norm_kernel.cuh"
 #include "cuda/upfirdn2d_kernel.cuh"
 
@@ -46,6 +47,17 @@ int64_t traffic_bias_act_workspace(const BiasActShape* shape) { return bias_act_
 
 void traffic_bias_act(int half, const Tensors* tensors, const BiasActShape* shape, int act) {
   half ? run_bias_act<__half>(*tensors, *shape, act) : run_bias_act<float>(*tensors, *shape, act);
+}
+
+void traffic_noise_bias_act(int half, const noise_bias_act::Images* images, const void* x,
+                            const float* noise, const void* bias, void* y) {
+  const auto k = make_coefficients<float>(Activation::kLrelu, 0.2, 1.4, 256.0);
+  const auto run = [&](auto zero) {
+    using T = decltype(zero);
+    noise_bias_act::launch<T>(static_cast<const T*>(x), noise, static_cast<const T*>(bias),
+                              static_cast<T*>(y), *images, k, nullptr);
+  };
+  half ? run(__half{}) : run(float{});
 }
 
 // Whether `choose` takes the tiled kernel, which is then run.

@@ -13,6 +13,7 @@ from fastgan.roofline.calls import (
     BiasAct,
     Images,
     ModulatedConv2d,
+    NoiseBiasAct,
     SpectralNorm,
     Upfirdn2d,
     stylegan2,
@@ -79,6 +80,8 @@ def test_calls_are_those_of_the_networks(recorded):
             what = (True, True, "lrelu") if call.is_layer else (False, False, "linear")
             key = (*size(call.x), call.out_channels, call.size, call.up, *what)
             found[("modulated_conv2d", *key)] += count
+        elif isinstance(call, NoiseBiasAct):
+            assert count == 1  # what a layer would add, were it not fused
         elif isinstance(call, Upfirdn2d) and call.up == 2:
             found[("upsample2d", *size(call.x))] += count
         elif isinstance(call, Upfirdn2d):

@@ -101,7 +101,8 @@ def test_constants_are_those_of_the_sources():
         "kBiasActThreads": tiles.BIAS_ACT_THREADS, "kMaxLanes": tiles.MAX_LANES,
         "kSumElements": tiles.SUM_ELEMENTS, "kMaxSumBlocks": tiles.MAX_SUM_BLOCKS,
         "kThreads": tiles.SPECTRAL_THREADS, "kPacks": tiles.SPECTRAL_PACKS, "kWarp": tiles.WARP,
-        "kRgbChannels": tiles.RGB_CHANNELS, "kFirTaps": modulated_conv2d.FIR_TAPS,
+        "kPlanes": tiles.NOISE_PLANES, "kRgbChannels": tiles.RGB_CHANNELS,
+        "kFirTaps": modulated_conv2d.FIR_TAPS,
     }  # fmt: skip
     assert {name: int(constants[name]) for name in expected} == expected
     text = " ".join(source.split())
@@ -130,7 +131,9 @@ def test_constants_are_those_of_the_sources():
 @pytest.mark.parametrize("resolution", NETWORKS)
 @pytest.mark.parametrize("dtype", ["fp32", "fp16"])
 def test_goals_of_bias_act_and_spectral_norm(resolution, dtype):
-    found = [r for r in rows(resolution, dtype) if r.op in ("bias_act", "bias_act grad")]
+    ops = ("bias_act", "bias_act grad", "noise_bias_act")
+    found = [r for r in rows(resolution, dtype) if r.op in ops]
+    assert {r.op for r in found} == {*ops}
     assert len(found) > 10
     for r in found:
         assert r.ratio("cuda") <= 1.1, r
