@@ -25,12 +25,11 @@ def cuda(call: Upfirdn2d) -> list[Stream] | None:
     x, y = call.x, call.y
     if call.up not in (1, 2, 4) or call.down not in (1, 2, 4) or min(call.up, call.down) > 1:
         return None
-    if not 1 < call.taps <= 8 or (x.channels_last and x.channels < 16):
+    tile = tiles.tile_for(call.up, call.down, call.taps, x.item, x.channels_last)
+    if not 1 < call.taps <= 8 or (x.channels_last and 2 * x.channels < tile.lanes):
         return None
-    tile = tiles.tile_for(call.up, call.down, call.taps, x.channels_last)
-    lead = -(-call.padding[0] // call.up)
-    rows = _patches(y.height, tile.height, tile.lines, call, lead, x.height)
-    cols = _patches(y.width, tile.width, tile.pitch, call, lead, x.width)
+    rows = _patches(call, y.height, tile, tile.step, tile.height, x.height)
+    cols = _patches(call, y.width, tile, tile.width, tile.width, x.width)
     return [
         Stream("x", loaded=_rectangles(x, rows, cols, tile.lanes)),
         Stream("filter", loaded=whole(call.taps**2 * 4)),
@@ -41,26 +40,17 @@ def cuda(call: Upfirdn2d) -> list[Stream] | None:
 def triton(call: Upfirdn2d) -> list[Stream]:
     """Streams of kernels/upfirdn2d.py."""
     x, y = call.x, call.y
-    rows, cols = y.height, y.width
-    limits = config.UPFIRDN_PLANAR
-    if x.channels_last:
-        rows, cols, limits = y.height * y.width, y.channels, config.UPFIRDN_CHANNELS_LAST
-    across = min(limits[1], config.power_of_two(cols))
-    along = min(limits[0] * limits[1] // across, config.power_of_two(rows))
-    taps = Stream("filter", loaded=whole(call.taps**2 * 4))
-    if not x.channels_last:
-        rows_read = _reach(call, *_spans(y.height, along), x.height)
-        cols_read = _reach(call, *_spans(y.width, across), x.width)
-        stored = _rectangles(y, *_outputs(y, along, across), 1)
-        return [
-            Stream("x", loaded=_rectangles(x, rows_read, cols_read, 1)),
-            taps,
-            Stream("y", stored=stored),
-        ]
-    if x.channels * x.item % SECTOR or across * x.item % SECTOR:
-        raise ValueError(f"roofline: upfirdn2d of {x} has pixels that share sectors")
-    loaded = _pixels(call, along) * x.channels * x.item * x.batch
-    return [Stream("x", loaded=loaded), taps, Stream("y", stored=y.nbytes)]
+    blocks = config.upfirdn_blocks(y.channels, y.height, y.width, x.channels_last)
+    rows, cols, lanes, steps = blocks
+    outputs = _outputs(y, rows * steps, cols)
+    reached = [
+        _reach(call, *span, size) for span, size in zip(outputs, (x.height, x.width), strict=True)
+    ]
+    return [
+        Stream("x", loaded=_rectangles(x, *reached, lanes)),
+        Stream("filter", loaded=whole(call.taps**2 * 4)),
+        Stream("y", stored=_rectangles(y, *outputs, lanes)),
+    ]
 
 
 Spans = tuple[Integers, Integers]  # first and end, for each tile along an axis
@@ -75,10 +65,16 @@ def _outputs(y: Images, height: int, width: int) -> tuple[Spans, Spans]:
     return _spans(y.height, height), _spans(y.width, width)
 
 
-def _patches(outputs: int, step: int, length: int, call: Upfirdn2d, lead: int, size: int) -> Spans:
-    """Inputs along an axis that blocks load: a patch of one length, less what is outside."""
-    first = _spans(outputs, step)[0] * call.down // call.up - lead
-    return np.clip(first, 0, size), np.clip(first + length, 0, size)
+def _patches(
+    call: Upfirdn2d, outputs: int, tile: tiles.Tile, step: int, size: int, inputs: int
+) -> Spans:
+    """Inputs along an axis that blocks load: whole steps, less what is outside of the image."""
+    first, end = _spans(outputs, size)
+    lead = -(-call.padding[0] // call.up)
+    begin = first * call.down // call.up - lead
+    steps = -(-(end - first) // step)  # those that have an output
+    reach = (steps * step - 1) * call.down + tile.taps + call.up - 2
+    return np.clip(begin, 0, inputs), np.clip(begin + reach // call.up + 1, 0, inputs)
 
 
 def _reach(call: Upfirdn2d, first: Integers, end: Integers, size: int) -> Spans:
@@ -107,59 +103,3 @@ def _rectangles(x: Images, rows: Spans, cols: Spans, lanes: int) -> int:
             lengths = ((cols[1] - cols[0]) * x.item)[:, None]
             touched += alike * int(sectors(row + cols[0][:, None] * x.item, lengths).sum())
     return touched * SECTOR
-
-
-def _pixels(call: Upfirdn2d, count: int) -> int:
-    """Input pixels that programs of `count` neighbouring output pixels read, of one sample."""
-    width, numel = call.y.width, call.y.width * call.y.height
-    first = np.arange(0, numel, count, dtype=np.int64)
-    end = np.minimum(first + count, numel)
-    total = np.zeros_like(first)
-    lines = -(-count // width) + 1  # rows of outputs that a program can touch
-    seen: list[tuple[Integers, ...]] = []
-    for line in range(lines):
-        y = first // width + line
-        x0, x1 = np.maximum(first - y * width, 0), np.minimum(end - y * width, width)
-        some = (x1 > x0) & (y < call.y.height)
-        top, bottom = _reach(call, y, y + 1, call.x.height)
-        left, right = _reach(call, x0, np.maximum(x1, x0 + 1), call.x.width)
-        box = tuple(np.where(some, edge, 0) for edge in (top, bottom, left, right))
-        total += _new_pixels(box, seen)
-        seen.append(box)
-    return int(total.sum())
-
-
-def _new_pixels(box: tuple[Integers, ...], seen: list[tuple[Integers, ...]]) -> Integers:
-    """Pixels of `box` (top, bottom, left, right) that no earlier box has. Rows of boxes ascend, so
-    those above the bottom of the last box are the ones to compare."""
-    top, bottom, left, right = box
-    area: Integers = (bottom - top) * (right - left)
-    if not seen:
-        return area
-    new = np.zeros_like(area)
-    most = int((bottom - top).max(initial=0))
-    for step in range(most):
-        row = top + step
-        covered: list[tuple[Integers, Integers]] = []
-        for t, b, a, e in seen:
-            inside = (t <= row) & (row < b)
-            covered.append((np.where(inside, a, 0), np.where(inside, e, 0)))
-        new += np.where(row < bottom, right - left - _overlap(left, right, covered), 0)
-    return new
-
-
-def _overlap(left: Integers, right: Integers, covered: list[tuple[Integers, Integers]]) -> Integers:
-    """How much of [left, right) the spans cover together: they all start or end at an edge of the
-    image, or are whole, so marks of their union are taken column by column."""
-    width = int(right.max(initial=0))
-    if width == 0:
-        return np.zeros_like(left)
-    starts = np.stack([np.maximum(a, left) for a, _ in covered])
-    ends = np.stack([np.minimum(e, right) for _, e in covered])
-    ends = np.maximum(ends, starts)
-    order = np.argsort(starts, axis=0)
-    starts, ends = (np.take_along_axis(edge, order, axis=0) for edge in (starts, ends))
-    reached = np.maximum.accumulate(ends, axis=0)
-    before = np.concatenate([left[None], reached[:-1]])
-    union: Integers = np.maximum(ends - np.maximum(starts, before), 0).sum(axis=0)
-    return union
