@@ -43,11 +43,9 @@ def triton(call: Upfirdn2d) -> list[Stream]:
     blocks = config.upfirdn_blocks(y.channels, y.height, y.width, x.channels_last)
     rows, cols, lanes, steps = blocks
     outputs = _outputs(y, rows * steps, cols)
-    reached = [
-        _reach(call, *span, size) for span, size in zip(outputs, (x.height, x.width), strict=True)
-    ]
+    down, across = _reach(call, *outputs[0], x.height), _reach(call, *outputs[1], x.width)
     return [
-        Stream("x", loaded=_rectangles(x, *reached, lanes)),
+        Stream("x", loaded=_rectangles(x, down, across, lanes)),
         Stream("filter", loaded=whole(call.taps**2 * 4)),
         Stream("y", stored=_rectangles(y, *outputs, lanes)),
     ]
