@@ -12,9 +12,11 @@ TILE_COLUMNS = 1024
 SUM_TILES = 16
 # Tiles of the kernel that adds up partial sums: (partial sums, results).
 REDUCE_TILE = (32, 64)
-# Tiles of upfirdn2d: planar (rows, columns), channels_last (pixels, channels).
-UPFIRDN_PLANAR = (8, 128)
-UPFIRDN_CHANNELS_LAST = (16, 64)
+# Blocks of upfirdn2d that a program computes one below another: (rows, columns, channels) at most.
+# Each reads rows that the one above it read: these come from the L1 cache.
+UPFIRDN_PLANAR = (8, 128, 1)
+UPFIRDN_CHANNELS_LAST = (1, 32, 32)
+UPFIRDN_ROWS = {"planar": 64, "channels_last": 32}  # of all of them
 # Tiles of the convolution as a matrix product: (pixels, output channels, input channels). Without
 # tensor cores a tile lies in registers, which must not spill.
 CONV_TILES = {
@@ -65,3 +67,17 @@ def tile(rows: int, columns: int) -> tuple[int, int]:
     """(rows, columns) of a tile for a matrix of that size: powers of two within the limits."""
     block_columns = min(power_of_two(columns), TILE_COLUMNS)
     return min(power_of_two(rows), max(TILE_ELEMENTS // block_columns, 1)), block_columns
+
+
+def upfirdn_blocks(
+    channels: int, height: int, width: int, channels_last: bool
+) -> tuple[int, int, int, int]:
+    """(rows, columns, channels, blocks one below another) of a program of upfirdn2d, for the size
+    of the result."""
+    most = UPFIRDN_CHANNELS_LAST if channels_last else UPFIRDN_PLANAR
+    elements = most[0] * most[1] * most[2]
+    lanes = min(most[2], power_of_two(channels)) if channels_last else 1
+    columns = min(most[1], power_of_two(width))
+    rows = min(elements // (lanes * columns), power_of_two(height))
+    total = min(UPFIRDN_ROWS["channels_last" if channels_last else "planar"], height)
+    return rows, columns, lanes, max(-(-total // rows), 1)

@@ -1,5 +1,6 @@
 """upfirdn2d in Triton: polyphase, so that inserted zeros are never read, one tile of the output
-per program.
+per program. A program computes its tile block by block from the top: the tile is large, so that
+halos are a small part of what crosses from the L2 cache, and a block fits into registers.
 
 Tap k of output o lies on upsampled position o * down - pad + k and meets input i at i * up. So the
 first tap of output o is k0 = -(o * down - pad) mod up, and every up-th from there meets the next
@@ -45,49 +46,61 @@ def upfirdn2d_kernel(
     stride_n, stride_c, stride_y, stride_x, base_x, base_y, shift_x, shift_y, gain: tl.float64,
     UP_X: tl.constexpr, UP_Y: tl.constexpr, DOWN_X: tl.constexpr, DOWN_Y: tl.constexpr,
     TAPS_X: tl.constexpr, TAPS_Y: tl.constexpr, FLIP: tl.constexpr, LAST: tl.constexpr,
-    ACC: tl.constexpr, BLOCK_A: tl.constexpr, BLOCK_B: tl.constexpr,
+    ACC: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, LANES: tl.constexpr,
+    STEPS: tl.constexpr,
 ):  # fmt: skip
-    """One tile. Planar: rows by columns of a plane. LAST (channels_last): pixels by channels."""
-    a = tl.arange(0, BLOCK_A)
-    b = tl.arange(0, BLOCK_B)
+    """One tile of STEPS blocks. Planar: a block is rows by columns of a plane. LAST
+    (channels_last): pixels by channels, pixels row by row."""
+    tiles_x, tiles_c = tl.cdiv(out_width, COLUMNS), tl.cdiv(channels, LANES)
+    tiles = tl.cdiv(out_height, ROWS * STEPS) * tiles_x
+    # Programs that differ in channels alone are neighbours: what they read is side by side.
+    lane, tile = tl.program_id(0) % tiles_c, tl.program_id(0) // tiles_c
+    if not LAST:
+        lane, tile = tl.program_id(0) // tiles % channels, tl.program_id(0) % tiles
+    sample = (tl.program_id(0) // (tiles * tiles_c)).to(tl.int64)
+    tile %= tiles
+    row, column = tile // tiles_x * (ROWS * STEPS), tile % tiles_x * COLUMNS
+    x_ptr += sample * stride_n
     if LAST:
-        tiles_b = tl.cdiv(channels, BLOCK_B)
-        tiles = tl.cdiv(out_height * out_width, BLOCK_A) * tiles_b
+        pixel = tl.arange(0, ROWS * COLUMNS)[:, None]
+        c = lane * LANES + tl.arange(0, LANES)[None, :]
+        oy, ox = row + pixel // COLUMNS, column + pixel % COLUMNS
+        x_ptr += c * stride_c
+        y_ptr += sample * out_height * out_width * channels + c
+        stored = (ox < out_width) & (c < channels)
+        acc_rows: tl.constexpr = ROWS * COLUMNS
+        acc_columns: tl.constexpr = LANES
     else:
-        tiles_b = tl.cdiv(out_width, BLOCK_B)
-        tiles = tl.cdiv(out_height, BLOCK_A) * tiles_b
-    index, tile = tl.program_id(0) // tiles, tl.program_id(0) % tiles
-    a += tile // tiles_b * BLOCK_A
-    b += tile % tiles_b * BLOCK_B
-    if LAST:  # index is the sample
-        oy, ox = (a // out_width)[:, None], (a % out_width)[:, None]
-        x_ptr += index.to(tl.int64) * stride_n + b[None, :] * stride_c
-        size = out_height * out_width
-        place = (index.to(tl.int64) * size + a[:, None]) * channels + b[None, :]
-        stored = (a < size)[:, None] & (b < channels)[None, :]
-    else:  # index is the plane
-        oy, ox = a[:, None], b[None, :]
-        x_ptr += (index // channels).to(tl.int64) * stride_n
-        x_ptr += (index % channels).to(tl.int64) * stride_c
-        place = (index.to(tl.int64) * out_height + oy) * out_width + ox
-        stored = (oy < out_height) & (ox < out_width)
-    t_y, t_x = oy * DOWN_Y + base_y, ox * DOWN_X + base_x
-    ahead_y, ahead_x = (t_y + (UP_Y - 1)) // UP_Y, (t_x + (UP_X - 1)) // UP_X
-    # Without upsampling every output starts at tap 0: one weight serves the whole tile.
-    tap_y = 0 if UP_Y == 1 else ahead_y * UP_Y - t_y
+        oy, ox = row + tl.arange(0, ROWS)[:, None], column + tl.arange(0, COLUMNS)[None, :]
+        x_ptr += lane.to(tl.int64) * stride_c
+        y_ptr += (sample * channels + lane) * out_height * out_width
+        stored = ox < out_width
+        acc_rows: tl.constexpr = ROWS
+        acc_columns: tl.constexpr = COLUMNS
+    t_x = ox * DOWN_X + base_x
+    ahead_x = (t_x + (UP_X - 1)) // UP_X
+    # Without upsampling every output starts at tap 0: one weight serves the whole block.
     tap_x = 0 if UP_X == 1 else ahead_x * UP_X - t_x
-    first_y, first_x = ahead_y - shift_y, ahead_x - shift_x
-    acc = tl.zeros((BLOCK_A, BLOCK_B), dtype=ACC)
-    # A loop that stays one: unrolled, the loads of all rows would be in registers at once.
-    for j in range((TAPS_Y + UP_Y - 1) // UP_Y):
-        iy = first_y + j
-        acc = _filter_row(
-            acc, x_ptr, f_ptr, iy.to(tl.int64) * stride_y,
-            stored & (iy >= 0) & (iy < height), tap_y + j * UP_Y, first_x, tap_x, width,
-            stride_x, UP_X, TAPS_X, TAPS_Y, FLIP,
-        )  # fmt: skip
-    y = (acc * tl.full((), gain, ACC)).to(y_ptr.dtype.element_ty)
-    tl.store(y_ptr + place, y, mask=stored)
+    first_x = ahead_x - shift_x
+    for _ in range(STEPS):
+        t_y = oy * DOWN_Y + base_y
+        ahead_y = (t_y + (UP_Y - 1)) // UP_Y
+        tap_y = 0 if UP_Y == 1 else ahead_y * UP_Y - t_y
+        first_y = ahead_y - shift_y
+        inside = stored & (oy < out_height)
+        acc = tl.zeros((acc_rows, acc_columns), dtype=ACC)
+        # A loop that stays one: unrolled, the loads of all rows would be in registers at once.
+        for j in range((TAPS_Y + UP_Y - 1) // UP_Y):
+            iy = first_y + j
+            acc = _filter_row(
+                acc, x_ptr, f_ptr, iy.to(tl.int64) * stride_y,
+                inside & (iy >= 0) & (iy < height), tap_y + j * UP_Y, first_x, tap_x, width,
+                stride_x, UP_X, TAPS_X, TAPS_Y, FLIP,
+            )  # fmt: skip
+        y = (acc * tl.full((), gain, ACC)).to(y_ptr.dtype.element_ty)
+        place = oy.to(tl.int64) * out_width + ox
+        tl.store(y_ptr + (place * channels if LAST else place), y, mask=inside)
+        oy += ROWS
 
 
 class Axis(NamedTuple):
@@ -139,19 +152,17 @@ def _launch(x: Tensor, filter: Tensor, across: Axis, along: Axis, flip_filter: b
         return y
     if plane >= LARGEST_PLANE or samples * channels >= 2**31:
         raise ValueError(f"upfirdn2d: a result of {tuple(y.shape)} has too many pixels or planes")
-    a, b = (plane, channels) if channels_last else (height, width)
-    limits = config.UPFIRDN_CHANNELS_LAST if channels_last else config.UPFIRDN_PLANAR
-    block_b = min(limits[1], config.power_of_two(b))
-    block_a = min(limits[0] * limits[1] // block_b, config.power_of_two(a))
-    tiles = triton.cdiv(a, block_a) * triton.cdiv(b, block_b)
+    rows, columns, lanes, steps = config.upfirdn_blocks(channels, height, width, channels_last)
+    tiles = triton.cdiv(height, rows * steps) * triton.cdiv(width, columns)
+    programs = samples * tiles * triton.cdiv(channels, lanes)
     with torch.cuda.device_of(x):
-        upfirdn2d_kernel[(tiles * (samples if channels_last else samples * channels),)](
+        upfirdn2d_kernel[(programs,)](
             x, filter, y, channels, x.shape[2], x.shape[3], height, width, *x.stride(),
             across.base, along.base, across.shift, along.shift, gain,
             UP_X=across.up, UP_Y=along.up, DOWN_X=across.down, DOWN_Y=along.down,
             TAPS_X=across.taps, TAPS_Y=along.taps, FLIP=flip_filter, LAST=channels_last,
-            ACC=tensors.accumulator(x), BLOCK_A=block_a,
-            BLOCK_B=block_b, num_warps=config.warps(),
+            ACC=tensors.accumulator(x), ROWS=rows, COLUMNS=columns, LANES=lanes, STEPS=steps,
+            num_warps=config.warps(),
         )  # fmt: skip
     return y
 

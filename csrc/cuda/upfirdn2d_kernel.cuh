@@ -19,14 +19,12 @@ enum class Kernel {
   kSeparable,  // separable filters of 8 to 24 taps, contiguous images
 };
 
-// Channels side by side in a tile of a channels_last image: one line of 128 bytes.
-template <typename T>
-constexpr int kChannelLanes = 128 / sizeof(acc_t<T>);
-
 template <typename T>
 Kernel choose(const Call& call) {
   const int64_t up = call.up[0], down = call.down[0];
-  const int64_t tiles = ceil_div(call.out_width(), 4) * ceil_div(call.out_height(), 1);
+  constexpr int64_t kLanes = kSectorBytes / sizeof(T);  // channels of a channels_last tile
+  const int64_t groups = call.channels_last ? ceil_div(call.channels, kLanes) : 1;
+  const int64_t tiles = ceil_div(call.out_width(), 4) * call.out_height() * groups;
   const bool factor = up == 1 || up == 2 || up == 4;
   const bool divisor = down == 1 || down == 2 || down == 4;
   const bool known = up == call.up[1] && down == call.down[1] && factor && divisor &&
@@ -40,7 +38,7 @@ Kernel choose(const Call& call) {
   const bool small = call.filter_width <= 8 && call.filter_height <= 8 &&
                      call.filter_width * call.filter_height > 1;
   // With few channels most lanes of a channels_last tile would be idle.
-  const bool lanes = !call.channels_last || 2 * call.channels >= kChannelLanes<T>;
+  const bool lanes = !call.channels_last || 2 * call.channels >= kLanes;
   return known && small && lanes ? Kernel::kTiled : Kernel::kGeneral;
 }
 
@@ -50,18 +48,8 @@ inline int64_t workspace_numel(const Call& call, Kernel kernel) {
   return call.batch * call.channels * call.height * call.out_width();
 }
 
-// Threads of a block: as many as leave the patch of the tile within 48 KiB.
-template <typename T, int kDown, bool kChannelsLast>
-constexpr int kTileThreads = kChannelsLast ? (kDown == 1   ? 8 * kChannelLanes<T>
-                                              : kDown == 2 ? 4 * kChannelLanes<T>
-                                                           : 2 * kChannelLanes<T>)
-                             : kDown == 1  ? 256
-                             : kDown == 4 && sizeof(acc_t<T>) == 8 ? 64
-                                                                   : 128;
-
 template <typename T, int kUp, int kDown, int kTaps, bool kChannelsLast>
-using TileFor = Tile<kUp, kDown, kTaps, kChannelsLast ? kChannelLanes<T> : 1,
-                     kTileThreads<T, kDown, kChannelsLast>>;
+using TileFor = Tile<kUp, kDown, kTaps, sizeof(T), kChannelsLast>;
 
 template <typename T, int kUp, int kDown>
 void launch_tiles(const Call& call, const T* x, const float* filter, T* y, int grid_y,

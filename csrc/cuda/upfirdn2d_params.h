@@ -40,6 +40,7 @@ struct Params {
   int origin, filter_row, filter_column;
   bool channels_last;
   bool packed;  // whether rows of y may be written in packs
+  bool wide;    // whether channels of x may be read in packs
   double gain;
 };
 

@@ -13,6 +13,7 @@ constexpr int kLongestTaps = 24;
 template <int kUp_, int kDown_, int kThreads_>
 struct Strip {
   static constexpr int kUp = kUp_, kDown = kDown_, kThreads = kThreads_, kLanes = 1;
+  static constexpr bool kLast = false;
   static_assert(kUp == 1 || kDown == 1, "tiles start on a multiple of kUp");
   static constexpr int kWidth = 32, kHeight = kDown == 1 ? 16 : 8;
   __host__ __device__ static constexpr int inputs(int count) {
@@ -21,6 +22,16 @@ struct Strip {
   static constexpr int kPitch = inputs(kWidth), kLines = inputs(kHeight);
   static constexpr int kPatch = kPitch * kLines, kBetween = kWidth * kLines;
 };
+
+template <typename T, typename Shape>
+__device__ __forceinline__ void fill_patch(const T* __restrict__ x, acc_t<T>* patch,
+                                           const Place& place, const Params& p) {
+  for (int i = threadIdx.x; i < Shape::kPatch; i += Shape::kThreads) {
+    const int ix = place.left + i % Shape::kPitch, iy = place.top + i / Shape::kPitch;
+    const bool inside = ix >= 0 && ix < p.x.in && iy >= 0 && iy < p.y.in;
+    patch[i] = inside ? load(x[place.from + iy * p.row + ix * p.column]) : acc_t<T>(0);
+  }
+}
 
 // The sum of one output: `position` counts upsampled pixels from the first of the tile, `from`
 // holds its pixels `step` apart. See Phase for the taps.
@@ -49,8 +60,8 @@ __global__ void __launch_bounds__(Shape::kThreads, 1)
   }
 
   for (int64_t unit = blockIdx.y; unit < units; unit += gridDim.y) {
-    const Place place = place_of<Shape>(unit, p);
-    fill_patch<T, Shape>(x, patch, place, p, across.lead, along.lead);
+    const Place place = place_of<Shape>(unit, p, across.lead, along.lead);
+    fill_patch<T, Shape>(x, patch, place, p);
     __syncthreads();
     for (int i = threadIdx.x; i < Shape::kBetween; i += Shape::kThreads) {
       between[i] =

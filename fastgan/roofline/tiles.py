@@ -23,46 +23,42 @@ SPECTRAL_PACKS = 4
 WARP = 32
 
 
+# upfirdn2d_tiled.cuh
+SECTOR_BYTES = 32
+
+
 @dataclass(frozen=True)
 class Tile:
-    """A tile of outputs of upfirdn2d: Tile in upfirdn2d_tiled.cuh, with the threads and lanes
-    that upfirdn2d_kernel.cuh gives it."""
+    """A tile of outputs of upfirdn2d: Tile in upfirdn2d_tiled.cuh."""
 
     up: int
     down: int
     taps: int  # 4 or 8, the bound that the kernel is compiled for
     lanes: int
     width: int
-    height: int
+    step: int  # rows of a step
+    steps: int
+
+    @property
+    def height(self) -> int:
+        """Rows of all steps."""
+        return self.step * self.steps
 
     def inputs(self, count: int) -> int:
         """Pixels that meet so many neighbouring outputs."""
         reach = self.taps + self.up - 1
         return ((count - 1) * self.down + reach - 1) // self.up + 1
 
-    @property
-    def pitch(self) -> int:
-        """Columns of the patch of inputs."""
-        return -(-self.inputs(self.width) // 4) * 4
 
-    @property
-    def lines(self) -> int:
-        """Rows of the patch of inputs."""
-        return self.inputs(self.height)
-
-
-def tile_for(up: int, down: int, taps: int, channels_last: bool) -> Tile:
-    """The tile of a call on float32 or float16 images."""
-    lanes = 128 // 4 if channels_last else 1
+def tile_for(up: int, down: int, taps: int, item: int, channels_last: bool) -> Tile:
+    """The tile of a call on images with elements of `item` bytes."""
+    taps = 4 if taps <= 4 else 8
+    step = (16 if channels_last and up == 1 else 32) // down
     if channels_last:
-        threads = {1: 8, 2: 4}.get(down, 2) * lanes
-        across = 1 if down == 4 else 2
-    else:
-        threads = 256 if down == 1 else 128
-        across = 16 if down == 1 else 8
-    rows = 4 if up == 4 else 1 if down == 4 else 2
-    along = threads // (across * lanes)
-    return Tile(up, down, 4 if taps <= 4 else 8, lanes, 4 * across, rows * along)
+        steps = 1 if up > 1 else (1 if down == 1 else 2) * taps // 4
+        return Tile(up, down, taps, SECTOR_BYTES // item, 32 // down, step, steps)
+    width = (8 if item == 2 else 4) * (8 if down == 4 else 16)
+    return Tile(up, down, taps, 1, width, step, 2)
 
 
 @dataclass(frozen=True)

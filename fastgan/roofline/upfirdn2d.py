@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from fastgan.kernels import config
 from fastgan.roofline import tiles
 from fastgan.roofline.calls import Images, Upfirdn2d
-from fastgan.roofline.regions import Spans, neighbourhoods, rectangles, spans
-from fastgan.roofline.traffic import SECTOR, Integers, Stream, whole
+from fastgan.roofline.regions import Spans, rectangles, spans
+from fastgan.roofline.traffic import Integers, Stream, whole
 
 
 def flops(call: Upfirdn2d) -> int:
@@ -28,12 +26,11 @@ def cuda(call: Upfirdn2d) -> list[Stream] | None:
     x, y = call.x, call.y
     if call.up not in (1, 2, 4) or call.down not in (1, 2, 4) or min(call.up, call.down) > 1:
         return None
-    if not 1 < call.taps <= 8 or (x.channels_last and x.channels < 16):
+    tile = tiles.tile_for(call.up, call.down, call.taps, x.item, x.channels_last)
+    if not 1 < call.taps <= 8 or (x.channels_last and 2 * x.channels < tile.lanes):
         return None
-    tile = tiles.tile_for(call.up, call.down, call.taps, x.channels_last)
-    lead = -(-call.padding[0] // call.up)
-    rows = _patches(y.height, tile.height, tile.lines, call, lead, x.height)
-    cols = _patches(y.width, tile.width, tile.pitch, call, lead, x.width)
+    rows = _patches(call, y.height, tile, tile.step, tile.height, x.height)
+    cols = _patches(call, y.width, tile, tile.width, tile.width, x.width)
     return [
         Stream("x", loaded=rectangles(x, rows, cols, tile.lanes)),
         Stream("filter", loaded=whole(call.taps**2 * 4)),
@@ -44,37 +41,31 @@ def cuda(call: Upfirdn2d) -> list[Stream] | None:
 def triton(call: Upfirdn2d) -> list[Stream]:
     """Streams of kernels/upfirdn2d.py."""
     x, y = call.x, call.y
-    rows, cols = y.height, y.width
-    limits = config.UPFIRDN_PLANAR
-    if x.channels_last:
-        rows, cols, limits = y.height * y.width, y.channels, config.UPFIRDN_CHANNELS_LAST
-    across = min(limits[1], config.power_of_two(cols))
-    along = min(limits[0] * limits[1] // across, config.power_of_two(rows))
-    taps = Stream("filter", loaded=whole(call.taps**2 * 4))
-    if not x.channels_last:
-        rows_read = _reach(call, *spans(y.height, along), x.height)
-        cols_read = _reach(call, *spans(y.width, across), x.width)
-        stored = rectangles(y, *_outputs(y, along, across), 1)
-        return [
-            Stream("x", loaded=rectangles(x, rows_read, cols_read, 1)),
-            taps,
-            Stream("y", stored=stored),
-        ]
-    if across * x.item % SECTOR:
-        raise ValueError(f"roofline: upfirdn2d of {x} has pixels that share sectors")
-    along_y, along_x = (partial(_reach, call, size=size) for size in (x.height, x.width))
-    loaded = neighbourhoods(x, (y.height, y.width), along, along_y, along_x)
-    return [Stream("x", loaded=loaded), taps, Stream("y", stored=y.nbytes)]
+    blocks = config.upfirdn_blocks(y.channels, y.height, y.width, x.channels_last)
+    rows, cols, lanes, steps = blocks
+    outputs = _outputs(y, rows * steps, cols)
+    down, across = _reach(call, *outputs[0], x.height), _reach(call, *outputs[1], x.width)
+    return [
+        Stream("x", loaded=rectangles(x, down, across, lanes)),
+        Stream("filter", loaded=whole(call.taps**2 * 4)),
+        Stream("y", stored=rectangles(y, *outputs, lanes)),
+    ]
 
 
 def _outputs(y: Images, height: int, width: int) -> tuple[Spans, Spans]:
     return spans(y.height, height), spans(y.width, width)
 
 
-def _patches(outputs: int, step: int, length: int, call: Upfirdn2d, lead: int, size: int) -> Spans:
-    """Inputs along an axis that blocks load: a patch of one length, less what is outside."""
-    first = spans(outputs, step)[0] * call.down // call.up - lead
-    return np.clip(first, 0, size), np.clip(first + length, 0, size)
+def _patches(
+    call: Upfirdn2d, outputs: int, tile: tiles.Tile, step: int, size: int, inputs: int
+) -> Spans:
+    """Inputs along an axis that blocks load: whole steps, less what is outside of the image."""
+    first, end = spans(outputs, size)
+    lead = -(-call.padding[0] // call.up)
+    begin = first * call.down // call.up - lead
+    steps = -(-(end - first) // step)  # those that have an output
+    reach = (steps * step - 1) * call.down + tile.taps + call.up - 2
+    return np.clip(begin, 0, inputs), np.clip(begin + reach // call.up + 1, 0, inputs)
 
 
 def _reach(call: Upfirdn2d, first: Integers, end: Integers, size: int) -> Spans:

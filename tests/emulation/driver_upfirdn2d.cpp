@@ -56,7 +56,11 @@ int main() {
   // An aligned image, whose rows are written in packs.
   const Call packed = make_call(1, 8, 16, 2, 1, 8, false, false);
   missing += run<float>(packed, choose<float>(packed), false);
-  ++runs;
+  // Channels read in packs, and tiles of several steps.
+  const Call tall = make_call(16, 37, 3, 1, 2, 8, false, true);
+  missing += run<__half>(tall, choose<__half>(tall), false);
+  missing += run<float>(tall, choose<float>(tall), true);
+  runs += 3;
   std::printf("%d runs, %lld elements not written\n", runs, static_cast<long long>(missing));
   return missing == 0 ? 0 : 1;
 }

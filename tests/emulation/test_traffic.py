@@ -25,6 +25,7 @@ from tests.emulation.emulated import Shape
 from tests.emulation.modulated import Call, Pointers, laid_out
 from tests.emulation.test_noise_bias_act import Images as NoisyImages
 from tests.emulation.test_spectral_norm import Layer
+from tests.emulation.test_upfirdn2d import Call as UpfirdnCall
 from tests.emulation.test_upfirdn2d import call_of
 
 LOADED, STORED = False, True
@@ -115,6 +116,13 @@ def test_bias_act(x, backward):
     counter.check(bias_act.cuda(BiasAct(x, backward)), {"bias", "workspace", "grad_bias"})
 
 
+def run_upfirdn2d(arguments: UpfirdnCall, x: Tensor, taps: Tensor, y: Tensor) -> bool:
+    """Whether the tiled kernel serves the call; then it has run."""
+    addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in (x, taps, y)]
+    half = x.dtype == torch.float16
+    return library().traffic_upfirdn2d(half, ctypes.byref(arguments), *addresses) == 1
+
+
 @pytest.mark.parametrize(
     "x",
     [
@@ -137,22 +145,39 @@ def test_noise_bias_act(x):
 
 
 @pytest.mark.parametrize(
-    ("up", "down", "padding"), [(1, 1, (1, 1)), (1, 1, (2, 1)), (2, 1, (2, 1)), (1, 2, (1, 1))]
+    ("up", "down", "padding", "size"),
+    [
+        (1, 1, (1, 1), 4),
+        (1, 1, (2, 1), 4),
+        (2, 1, (2, 1), 4),
+        (1, 2, (1, 1), 4),
+        (1, 1, (4, 3), 8),
+        (1, 2, (3, 3), 8),
+    ],
 )
-@pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("size", [(1, 32, 24, 24), (2, 64, 17, 17), (1, 3, 90, 90)])
-def test_upfirdn2d(up, down, padding, last, size):
-    call = Upfirdn2d(Images(*size, "fp32", last), up, down, padding)
+@pytest.mark.parametrize(
+    "x",
+    [
+        Images(1, 32, 24, 24, "fp32", False),
+        Images(1, 1, 90, 150, "fp32", False),  # several tiles, the last of few rows and columns
+        Images(1, 1, 90, 150, "fp16", False),
+        Images(1, 3, 40, 40, "fp32", True),  # for the general kernel
+        Images(2, 24, 17, 17, "fp32", True),
+        Images(1, 8, 70, 50, "fp32", True),
+        Images(1, 32, 50, 70, "fp16", True),
+    ],
+    ids=str,
+)
+def test_upfirdn2d(up, down, padding, size, x):
+    call = Upfirdn2d(x, up, down, padding, size)
     streams = upfirdn2d.cuda(call)
-    x, taps = images(call.x), torch.randn(4, 4)
-    y = torch.empty(size[0], size[1], call.y.height, call.y.width)
-    tensors = {"x": x, "filter": taps, "y": y}
-    counter = Counter(tensors)
-    arguments = call_of(x, taps, up=up, down=down, padding=2 * padding)
-    addresses = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors.values()]
-    tiled = library().traffic_upfirdn2d(ctypes.byref(arguments), *addresses)
-    assert bool(tiled) == (streams is not None), "the model chooses as the launcher does"
-    if tiled:
+    source, taps = images(x), torch.randn(size, size)
+    y = torch.empty(x.batch, x.channels, call.y.height, call.y.width, dtype=source.dtype)
+    counter = Counter({"x": source, "filter": taps, "y": y})
+    arguments = call_of(source, taps, up=up, down=down, padding=2 * padding)
+    tiled = run_upfirdn2d(arguments, source, taps, y)
+    assert tiled == (streams is not None), "the model chooses as the launcher does"
+    if streams is not None:
         counter.check(streams, {"filter"})
 
 
@@ -220,15 +245,14 @@ def test_modulated_conv2d(dtype, last, size, out, kernel, up):
 
 
 def test_counts_are_of_blocks_and_of_launches():
-    """A sector counts once for each block: of one tile, a block reads its halo once; of four,
+    """A sector counts once for each block: of one tile, a block reads its halo once; of two,
     each reads its own, and the launch reads the image once."""
-    x = images(Images(1, 1, 64, 64, "fp32", False))
-    taps, y = torch.randn(4, 4), torch.empty(1, 1, 64, 64)
+    x = images(Images(1, 1, 64, 128, "fp32", False))
+    taps, y = torch.randn(4, 4), torch.empty(1, 1, 64, 128)
     counter = Counter({"x": x, "filter": taps, "y": y})
     arguments = call_of(x, taps, padding=(1, 2, 1, 2))
-    addresses = [ctypes.c_void_p(t.data_ptr()) for t in (x, taps, y)]
-    assert library().traffic_upfirdn2d(ctypes.byref(arguments), *addresses) == 1
+    assert run_upfirdn2d(arguments, x, taps, y)
     by_block, by_launch = (counter.bytes("x", LOADED, once) for once in (False, True))
     assert by_launch == x.nbytes < by_block
-    assert counter.bytes("filter", LOADED, False) == 2 * 64  # two tiles of 64 x 32
+    assert counter.bytes("filter", LOADED, False) == 2 * 64  # two tiles of 64 x 64
     assert math.isfinite(float(y.sum()))

@@ -136,6 +136,17 @@ def test_tiles(thread_order, dtype, up, down, channels_last, size):
     check(x, taps, **settings)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("up", "down"), FACTORS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_steps_of_tall_tiles(thread_order, dtype, up, down, channels_last):
+    """The lines that a step leaves for the next; 16 channels are read in packs, 17 are not."""
+    settings = {"up": up, "down": down, "padding": (3, 4, 4, 3), "gain": 0.7}
+    for channels in (16, 17) if channels_last else (1,):
+        x = images(1, channels, 75 // up, 5, dtype=dtype, channels_last=channels_last)
+        check(x, asymmetric(8, 8), TILED, **settings)
+
+
 @pytest.mark.parametrize(("up", "down"), FACTORS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_separable_filters(thread_order, dtype, up, down):

@@ -26,17 +26,30 @@ void run_bias_act(const Tensors& t, const BiasActShape& shape, int act) {
                           nullptr);
 }
 
+// Whether `choose` takes the tiled kernel, which is then run. Not every tile is compiled.
 template <typename T, bool kChannelsLast>
-void run_upfirdn2d(const upfirdn2d::Call& call, const T* x, const float* filter, T* y) {
+bool run_upfirdn2d(const upfirdn2d::Call& call, const void* x, const float* filter, void* y) {
   using namespace upfirdn2d;
-  const Params p = params_of(call);
+  if (choose<T>(call) != Kernel::kTiled) return false;
+  const auto run = [&]<int kUp, int kDown, int kTaps>() {
+    launch_tiled<T, TileFor<T, kUp, kDown, kTaps, kChannelsLast>>(
+        static_cast<const T*>(x), filter, static_cast<T*>(y), params_of(call), kMaxGridY, nullptr);
+  };
+  const bool large = call.filter_width > 4;
   if (call.up[0] == 2) {
-    return launch_tiled<T, TileFor<T, 2, 1, 4, kChannelsLast>>(x, filter, y, p, kMaxGridY, nullptr);
+    large ? std::abort() : run.template operator()<2, 1, 4>();
+  } else if (call.down[0] == 2) {
+    large ? run.template operator()<1, 2, 8>() : run.template operator()<1, 2, 4>();
+  } else {
+    large ? run.template operator()<1, 1, 8>() : run.template operator()<1, 1, 4>();
   }
-  if (call.down[0] == 2) {
-    return launch_tiled<T, TileFor<T, 1, 2, 4, kChannelsLast>>(x, filter, y, p, kMaxGridY, nullptr);
-  }
-  launch_tiled<T, TileFor<T, 1, 1, 4, kChannelsLast>>(x, filter, y, p, kMaxGridY, nullptr);
+  return true;
+}
+
+template <typename T>
+bool run_upfirdn2d(const upfirdn2d::Call& call, const void* x, const float* filter, void* y) {
+  return call.channels_last ? run_upfirdn2d<T, true>(call, x, filter, y)
+                            : run_upfirdn2d<T, false>(call, x, filter, y);
 }
 
 }  // namespace
@@ -60,12 +73,10 @@ void traffic_noise_bias_act(int half, const noise_bias_act::Images* images, cons
   half ? run(__half{}) : run(float{});
 }
 
-// Whether `choose` takes the tiled kernel, which is then run.
-int traffic_upfirdn2d(const upfirdn2d::Call* call, const float* x, const float* filter, float* y) {
-  if (upfirdn2d::choose<float>(*call) != upfirdn2d::Kernel::kTiled) return 0;
-  call->channels_last ? run_upfirdn2d<float, true>(*call, x, filter, y)
-                      : run_upfirdn2d<float, false>(*call, x, filter, y);
-  return 1;
+int traffic_upfirdn2d(int half, const upfirdn2d::Call* call, const void* x, const float* filter,
+                      void* y) {
+  return half ? run_upfirdn2d<__half>(*call, x, filter, y)
+              : run_upfirdn2d<float>(*call, x, filter, y);
 }
 
 void traffic_spectral_norm(spectral_norm::Layer<float>* layer) {

@@ -31,8 +31,8 @@ def _large_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     from fastgan.kernels import config
 
     monkeypatch.setattr(config, "TILE_ELEMENTS", 65536)
-    monkeypatch.setattr(config, "UPFIRDN_PLANAR", (128, 256))
-    monkeypatch.setattr(config, "UPFIRDN_CHANNELS_LAST", (4096, 64))
+    monkeypatch.setattr(config, "UPFIRDN_PLANAR", (128, 256, 1))
+    monkeypatch.setattr(config, "UPFIRDN_CHANNELS_LAST", (64, 64, 64))
 
 
 @pytest.fixture
@@ -44,8 +44,9 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch, _large_tiles: None) -> None:
     monkeypatch.setattr(config, "TILE_COLUMNS", 16)
     monkeypatch.setattr(config, "SUM_TILES", 3)
     monkeypatch.setattr(config, "REDUCE_TILE", (2, 4))
-    monkeypatch.setattr(config, "UPFIRDN_PLANAR", (4, 8))
-    monkeypatch.setattr(config, "UPFIRDN_CHANNELS_LAST", (16, 2))
+    monkeypatch.setattr(config, "UPFIRDN_PLANAR", (2, 8, 1))
+    monkeypatch.setattr(config, "UPFIRDN_CHANNELS_LAST", (2, 4, 2))
+    monkeypatch.setattr(config, "UPFIRDN_ROWS", {"planar": 4, "channels_last": 4})
     monkeypatch.setattr(config, "VECTOR_STEP", 16)
     monkeypatch.setattr(config, "CONV_TILES", dict.fromkeys(config.CONV_TILES, (16, 16, 16)))
     monkeypatch.setattr(config, "POINTWISE_PLANAR", (8, 4))
