@@ -73,7 +73,7 @@ format: venv  ## rewrite the sources in the project's style
 	$(BIN)/clang-format -i $(FORMATTED_FILES)
 
 clean:  ## remove what was built and cached; .venv and out stay
-	rm -rf build dist *.egg-info $(EXTENSION) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist *.egg-info fastgan/_C*.so .pytest_cache .mypy_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 # The package is installed without its extension, which $(EXTENSION) then builds in place, reusing
@@ -98,6 +98,7 @@ $(ENVIRONMENT): constraints.txt pyproject.toml setup.py
 $(CUDA_ENVIRONMENT): Makefile
 	test -x $(CUDA_VENV)/bin/pip || $(PYTHON) -m venv --clear $(CUDA_VENV)
 	$(CUDA_VENV)/bin/pip install -q $(CUDA_TORCH) setuptools wheel ninja numpy pytest
+	command -v nvcc > /dev/null || $(CUDA_VENV)/bin/pip install -q --no-deps $(CUDA_TOOLCHAIN)
 	@touch $@
 
 # No file comes of a failed build, which setup.py reports in one line, so the next make tries again.

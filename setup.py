@@ -49,7 +49,10 @@ def extension_arguments() -> dict:
         with_cuda = build.prepare_cuda(torch.version.cuda)  # before the next line, which looks
         from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension
     except ImportError as error:
-        skip("fastgan._C", f"torch cannot be imported: {error}; use --no-build-isolation")
+        reason = f"torch cannot be imported: {error}; use --no-build-isolation"
+        skip("fastgan._C", reason)
+        if os.environ.get("FASTGAN_CUDA") == "1":
+            skip("fastgan._C_cuda", reason)
         return {}
 
     class OptionalBuild(BuildExtension):
@@ -57,12 +60,18 @@ def extension_arguments() -> dict:
 
         def build_extensions(self):
             self.failed = []
-            try:
-                super().build_extensions()
-            except (Exception, SystemExit) as error:
-                self.failed = [(extension, error) for extension in self.extensions]
+            for name in REQUIRED:  # older kernels must not serve newer Python
+                if name not in [extension.name for extension in self.extensions]:
+                    Path(self.get_ext_fullpath(name)).unlink(missing_ok=True)
+            # One by one: torch checks the compilers of all before it builds the first.
+            wanted = list(self.extensions)
+            for self.extensions in [[extension] for extension in wanted]:
+                try:
+                    super().build_extensions()
+                except (Exception, SystemExit) as error:
+                    self.failed.append((self.extensions[0], error))
+            self.extensions = wanted
             for extension, error in self.failed:
-                # Older kernels must not serve newer Python.
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
                 self.extensions.remove(extension)
                 skip(extension.name, first_line(error))

@@ -2,7 +2,6 @@
 and fails them where FASTGAN_REQUIRE names it, as continuous integration does. Those for GPUs have
 tests of their own (tests/triton, tests/emulation)."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -10,10 +9,15 @@ import torch
 
 from fastgan.dispatch import registry
 from fastgan.dispatch.spec import OpCall
+from tests.require import KNOWN, REQUIRED, missing
 
-REQUIRED = set(filter(None, os.environ.get("FASTGAN_REQUIRE", "").split(",")))
 CPU_BACKENDS = [name for name in registry.BACKENDS if name in registry.AUTO_ORDER["cpu"]]
 KERNEL_BACKENDS = [name for name in CPU_BACKENDS if name != "reference"]
+
+
+def pytest_configure() -> None:
+    if unknown := REQUIRED - KNOWN:
+        raise pytest.UsageError(f"FASTGAN_REQUIRE names {unknown}; known are {sorted(KNOWN)}")
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +28,7 @@ def _seed() -> None:
 def _available(name: str) -> str:
     reason = registry.why_not(name, OpCall("bias_act", "cpu", torch.float32))
     if reason is not None:
-        if name in REQUIRED:
-            pytest.fail(f"FASTGAN_REQUIRE names {name}, but: {reason}")
-        pytest.skip(f"backend {name}: {reason}")
+        missing(name, f"backend {name}: {reason}")
     return name
 
 

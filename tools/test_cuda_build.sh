@@ -2,9 +2,9 @@
 # Builds both extensions with the CUDA torch of an environment and tests them there. No GPU needed.
 # Usage: tools/test_cuda_build.sh FOLDER_OF_THE_ENVIRONMENT [arguments for pytest]
 set -euo pipefail
-cd "$(dirname "$0")/.."
 venv=$(cd "$1" && pwd)
 shift
+cd "$(dirname "$0")/.."
 
 # In a copy: beside .venv's own torch a fastgan/_C_cuda would be there that it cannot load. Objects
 # stay, so that a second run compiles what changed.

@@ -49,6 +49,29 @@ T* mutable_data(const Tensor& tensor) {
   return static_cast<T*>(tensor.mutable_data_ptr());
 }
 
+// The type that kernels compute in: acc_t in torch's words.
+inline ScalarType compute_type(const Tensor& x) {
+  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
+}
+
+// Raises unless `tensor` is a CPU tensor of a dtype and a number of elements: kernels take both on
+// trust.
+inline void check_numel(const char* op, const char* name, const Tensor& tensor, ScalarType type,
+                        int64_t numel) {
+  STD_TORCH_CHECK(tensor.is_cpu(), op, ": ", name, " must be a CPU tensor");
+  STD_TORCH_CHECK(tensor.scalar_type() == type, op, ": ", name, " has the wrong dtype");
+  STD_TORCH_CHECK(tensor.numel() == numel, op, ": ", name, " must have ", numel, " elements, got ",
+                  tensor.numel());
+}
+
+// Raises unless `tensor` has the shape and dtype of `like`.
+inline void check_like(const char* op, const char* name, const Tensor& tensor, const Tensor& like) {
+  check_numel(op, name, tensor, like.scalar_type(), like.numel());
+  bool same = tensor.dim() == like.dim();
+  for (int64_t d = 0; same && d < like.dim(); ++d) same = tensor.size(d) == like.size(d);
+  STD_TORCH_CHECK(same, op, ": ", name, " has another shape than the tensor it belongs to");
+}
+
 // True when the elements fill one block of memory, each exactly once, in any order of dimensions.
 inline bool is_dense(const Tensor& tensor) {
   std::vector<std::pair<int64_t, int64_t>> strides;  // (stride, size) of the dims that step

@@ -252,8 +252,14 @@ struct Grad2Body {
   }
 };
 
+void check_bias(const char* op, const Tensor& x, const std::optional<Tensor>& bias, int64_t dim) {
+  if (x.dim() > 0) STD_TORCH_CHECK(dim >= 0 && dim < x.dim(), op, ": dim is out of range");
+  if (bias) check_numel(op, "bias", *bias, x.scalar_type(), x.dim() == 0 ? 1 : x.size(dim));
+}
+
 Tensor bias_act(const Tensor& x_in, const std::optional<Tensor>& bias_in, int64_t dim,
                 const std::string& act, double alpha, double gain, double clamp) {
+  check_bias("bias_act", x_in, bias_in, dim);
   const Tensor x = dense(x_in);
   Tensor y = result_like(x);
   if (x.numel() == 0) return y;
@@ -268,6 +274,8 @@ std::tuple<Tensor, Tensor> bias_act_grad(const Tensor& grad_y_in, const Tensor& 
                                          const std::optional<Tensor>& bias_in, int64_t dim,
                                          const std::string& act, double alpha, double gain,
                                          double clamp, bool from_output, bool with_bias) {
+  check_bias("bias_act_grad", ref_in, bias_in, dim);
+  check_like("bias_act_grad", "grad_y", grad_y_in, ref_in);
   const Tensor ref = dense(ref_in);
   const int64_t channels = with_bias ? ref.size(dim) : 0;
   Tensor grad_x = result_like(ref);
@@ -289,6 +297,9 @@ std::tuple<Tensor, Tensor> bias_act_grad(const Tensor& grad_y_in, const Tensor& 
 Tensor bias_act_grad2(const Tensor& grad_grad_x_in, const Tensor& grad_y_in, const Tensor& x_in,
                       const std::optional<Tensor>& bias_in, int64_t dim, const std::string& act,
                       double alpha, double gain, double clamp) {
+  check_bias("bias_act_grad2", x_in, bias_in, dim);
+  check_like("bias_act_grad2", "grad_y", grad_y_in, x_in);
+  check_like("bias_act_grad2", "grad_grad_x", grad_grad_x_in, x_in);
   const Tensor x = dense(x_in);
   Tensor out = result_like(x);
   if (x.numel() == 0) return out;

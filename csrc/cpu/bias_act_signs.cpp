@@ -18,12 +18,19 @@ struct Planes {
 };
 
 Planes planes_of(const Tensor& x, int64_t dim) {
+  STD_TORCH_CHECK(dim >= 0 && dim < x.dim(), "bias_act_signs: dim ", dim, " is out of range for ",
+                  x.dim(), " dimensions");
   int64_t plane = 1;
   for (int64_t d = dim + 1; d < x.dim(); ++d) plane *= x.size(d);
   STD_TORCH_CHECK(x.numel() > 0 && plane % kSignBlock == 0,
                   "bias_act_signs: planes must have a multiple of ", kSignBlock, " elements, got ",
                   plane);
   return {x.size(dim), plane / kSignBlock, x.numel() / kSignBlock};
+}
+
+void check_type(const Tensor& x) {
+  STD_TORCH_CHECK(x.scalar_type() == ScalarType::Float || x.scalar_type() == ScalarType::Double,
+                  "bias_act_signs: expected float32 or float64");
 }
 
 template <typename T>
@@ -84,8 +91,12 @@ std::tuple<Tensor, Tensor> bias_act_signs(const Tensor& x_in, const std::optiona
   const Planes planes = planes_of(x, dim);
   STD_TORCH_CHECK(act == "linear" || act == "lrelu" || act == "relu",
                   "bias_act_signs: act must be piecewise linear, got ", act);
+  check_type(x);
   std::optional<Tensor> bias;
-  if (bias_in) bias = torch::stable::contiguous(*bias_in);
+  if (bias_in) {
+    check_numel("bias_act_signs", "bias", *bias_in, x.scalar_type(), planes.channels);
+    bias = torch::stable::contiguous(*bias_in);
+  }
   const Tensor* bias_pointer = bias ? &*bias : nullptr;
   Tensor y = result_like(x);
   const Tensor signs = torch::stable::new_empty(
@@ -138,8 +149,9 @@ std::tuple<Tensor, Tensor> bias_act_signs_grad(const Tensor& grad_y, const Tenso
   const Tensor g = torch::stable::contiguous(grad_y);
   const Planes planes = planes_of(g, dim);
   const int64_t words = planes.count * kSignWords;
-  STD_TORCH_CHECK(signs.numel() == words || signs.numel() == 2 * words,
-                  "bias_act_signs_grad: the bits do not belong to this gradient");
+  check_type(g);
+  check_numel("bias_act_signs_grad", "signs", signs, ScalarType::Int,
+              signs.numel() == words ? words : 2 * words);
   Tensor grad_x = result_like(g);
   const Tensor sums = torch::stable::new_zeros(g, {with_bias ? planes.channels : 0});
   const Tensor* target = with_bias ? &sums : nullptr;

@@ -47,12 +47,21 @@ void dispatch_flags(bool channels_last, bool noise, const Body& body) {
   }
 }
 
+void check_scale(const char* op, const Tensor& x, const Tensor& scale) {
+  check_numel(op, "scale", scale, compute_type(x), x.size(0) * x.size(1));
+}
+
 Tensor scale(const Tensor& x_in, const Tensor& scale_in, const std::optional<Tensor>& noise_in) {
   const auto [x, channels_last] = image_layout(x_in);
   Tensor y = result_like(x);
   if (x.numel() == 0) return y;
   const Tensor factors = torch::stable::contiguous(scale_in);
+  check_scale("modulated_conv2d_scale", x, scale_in);
   std::optional<Tensor> noise;
+  if (noise_in) {
+    check_numel("modulated_conv2d_scale", "noise", *noise_in, compute_type(x),
+                x.size(0) * x.size(2) * x.size(3));
+  }
   if (noise_in) noise = torch::stable::contiguous(*noise_in);
   const ScaleParams p = make_params(x, channels_last);
   dispatch_dtype("modulated_conv2d", x.scalar_type(), [&, &x = x](auto tag) {
@@ -90,6 +99,8 @@ void sum_units(const std::vector<acc_t<T>>& sums, const ScaleParams& p, int64_t 
 std::tuple<Tensor, Tensor, Tensor> scale_grad(const Tensor& grad_y_in, const Tensor& x_in,
                                               const Tensor& scale_in, bool with_noise) {
   const auto [x, channels_last] = image_layout(x_in);
+  check_scale("modulated_conv2d_scale_grad", x, scale_in);
+  check_like("modulated_conv2d_scale_grad", "grad_y", grad_y_in, x_in);
   const int64_t samples = x.size(0);
   Tensor grad_x = result_like(x);
   Tensor grad_scale = torch::stable::new_zeros(scale_in, {samples, x.size(1)});

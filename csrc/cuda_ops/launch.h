@@ -28,11 +28,6 @@ void dispatch_storage(const char* op, ScalarType type, const Body& body) {
   }
 }
 
-// The type that kernels compute in, acc_t in torch's words.
-inline ScalarType compute_type(const Tensor& x) {
-  return x.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-}
-
 // A call of an operator on the GPU of `x`: while it lives, that GPU is the current one.
 class DeviceCall {
  public:

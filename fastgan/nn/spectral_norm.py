@@ -56,7 +56,7 @@ def spectral_norm(
         n_power_iterations: per use in training mode, at least 1.
         eps: floor of the norms in the power iteration.
         dim: the output dimension of the weight; None: 1 for ConvTranspose, else 0.
-        backend: "reference" or "cpp"; None lets dispatch choose at each use.
+        backend: "reference", "cpp", "cuda" or "triton"; None lets dispatch choose at each use.
 
     Returns:
         The same module. Copies, state dicts, `.half()`, `.double()` and DistributedDataParallel

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 
 
@@ -13,6 +16,13 @@ def allows_tf32(device: str) -> bool:
     """
     settings = torch.backends.cudnn.conv  # type: ignore[attr-defined]
     return device == "cuda" and bool(settings.fp32_precision == "tf32")
+
+
+def without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Inside, torch.autocast changes no dtype: what kernels take as float32 stays float32."""
+    if torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
 
 
 # Read while tracing, as `select` is: the tracer cannot look into torch's settings.

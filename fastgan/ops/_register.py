@@ -61,7 +61,7 @@ def _direct(
     apply = None if backward is None else _apply(name, forward, setup_context, backward)
 
     def call(*inputs: Any) -> Any:
-        if torch.compiler.is_compiling() or not _is_eager(inputs):
+        if torch.compiler.is_compiling() or not is_eager(inputs):
             return operator(*inputs)
         if apply is None or not torch.is_grad_enabled():
             return forward(*inputs)
@@ -83,7 +83,7 @@ def _direct_lists(
     apply = list_function(name, forward, setup_context, backward)
 
     def call(*inputs: Any) -> Any:
-        if torch.compiler.is_compiling() or not _is_eager(tuple(flatten(inputs))):
+        if torch.compiler.is_compiling() or not is_eager(tuple(flatten(inputs))):
             return operator(*inputs)
         return apply(*inputs) if torch.is_grad_enabled() else forward(*inputs)
 
@@ -116,7 +116,7 @@ _is_tracing = torch._C._is_tracing
 _transforms = torch._C._functorch.peek_interpreter_stack
 
 
-def _is_eager(inputs: tuple[Any, ...]) -> bool:
+def is_eager(inputs: tuple[Any, ...]) -> bool:
     """Whether nothing watches the calls of operators: no mode (fake tensors, tracing, counting of
     operations, selective checkpoints), no functorch transform, no subclass of Tensor."""
     if _modes() or _function_modes() or _transforms() is not None or _is_tracing():

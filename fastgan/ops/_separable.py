@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from fastgan.ops._register import is_eager
+
 # {filter: (its version, its taps)}. A filter is read once, because that waits for the device.
 _found: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
@@ -14,16 +16,20 @@ def separable_taps(filter: Tensor) -> Tensor | None:
     """float32 taps t with filter = outer(t, t), or None when there are none, or when the values
     cannot be read: in a traced call a 2-D filter has none.
 
-    Waits for the device once per filter, and again after a change in place.
+    Waits for the device once per filter, and again after a change in place; at every call for a
+    filter made in inference mode.
     """
     if filter.ndim == 1:
         return filter
-    if torch.compiler.is_compiling() or filter.is_meta:
+    if torch.compiler.is_compiling() or filter.is_meta or not is_eager((filter,)):
         return None
-    version = 0 if filter.is_inference() else filter._version
+    if filter.is_inference():  # without a version, a change in place would go unnoticed
+        return _factor(filter)
+    version = filter._version
     known = _found.get(filter)
     if known is None or known[0] != version:
-        known = (version, _factor(filter.detach()))
+        with torch.inference_mode(False):  # gradients may save what is found now for good
+            known = (version, _factor(filter.detach()))
         _found[filter] = known
     taps: Tensor | None = known[1]
     return taps

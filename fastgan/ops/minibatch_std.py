@@ -33,7 +33,7 @@ def minibatch_std(
         x: [N, C, H, W], floating point, any memory format.
         group_size: at least 1.
         num_channels: slices F of the channels; divides C.
-        backend: "reference" or "triton"; None lets dispatch choose.
+        backend: "reference", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         [N, C + F, H, W], dtype of x; channels_last if x is, else contiguous. Half types are
@@ -52,7 +52,7 @@ def minibatch_std(
     check_rank("minibatch_std", "x", x, 4, "[N, C, H, W]")
     if group_size < 1:
         raise ValueError(f"minibatch_std: group_size must be at least 1, got {group_size}")
-    if num_channels < 1 or x.shape[1] % num_channels:
+    if num_channels < 1 or x.shape[1] == 0 or x.shape[1] % num_channels:
         raise ValueError(
             f"minibatch_std: num_channels must divide the {x.shape[1]} channels of x, "
             f"got {num_channels}"

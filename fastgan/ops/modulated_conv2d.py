@@ -17,7 +17,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import has_kernel, select
 from fastgan.ops._check import check_floating, check_rank, padding4
-from fastgan.ops._precision import allows_tf32
+from fastgan.ops._precision import allows_tf32, without_autocast
 from fastgan.ops._separable import separable_taps
 from fastgan.ops.bias_act import bias_act
 from fastgan.ops.conv2d_resample import conv2d_resample
@@ -71,12 +71,12 @@ def modulated_conv2d(
         flip_weight: True correlates, False convolves.
         bias: [C_out], floating point, rounded to the dtype of x where the pass is not fused.
         act: activation, as in `bias_act`; so are alpha, gain and clamp.
-        backend: "reference", "cpp" or "triton"; None lets dispatch choose.
+        backend: "reference", "cpp", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         [N, C_out, out_h, out_w], dtype of x. In half precision with demodulation the weight is
         first divided by sqrt(fan_in) max|w| and the styles by max|s|, so that no product
-        overflows.
+        overflows. torch.autocast changes nothing: the dtype of x decides.
 
     Raises:
         TypeError: an argument is not floating point.
@@ -91,34 +91,22 @@ def modulated_conv2d(
     _check(x, weight, styles)
     _check_activation(weight, bias, act, clamp)
     chosen = select("modulated_conv2d", x, backend)
-    if chosen == "reference":
-        return reference.modulated_conv2d(
-            x, weight, styles, noise=noise, up=up, down=down, padding=cut,
-            resample_filter=resample_filter, demodulate=demodulate, flip_weight=flip_weight,
-            bias=bias, act=act, alpha=alpha, gain=gain, clamp=clamp,
-        )  # fmt: skip
-    row = ACTIVATIONS[act]
-    activation = Activation(
-        act,
-        row.default_alpha if alpha is None else float(alpha),
-        row.default_gain if gain is None else float(gain),
-        -1.0 if clamp is None else float(clamp),
-    )
-    wide = torch.float32 if x.dtype in HALF else x.dtype
-    weight, styles = weight.to(wide), styles.to(wide)
-    if x.dtype in HALF and demodulate:
-        weight, styles = normalize_half(weight, styles)
-    scale = demodulation(weight, styles) if demodulate else None
-    weight = weight.to(x.dtype)
-    noise = None if noise is None else noise.to(wide)
-    layer = Layer(up, down, cut, resample_filter, flip_weight, chosen)
-    y = _fused(x, weight, styles, scale, noise, bias, layer, activation)
-    if y is None:
-        y = _composed(x, weight, styles, scale, noise, layer)
-        if bias is not None or activation != LINEAR:
-            bias = None if bias is None else bias.to(y.dtype)
-            y = bias_act(y, bias, act=act, alpha=alpha, gain=gain, clamp=clamp, backend=chosen)
-    return y
+    with without_autocast(x.device.type):
+        if chosen == "reference":
+            return reference.modulated_conv2d(
+                x, weight, styles, noise=noise, up=up, down=down, padding=cut,
+                resample_filter=resample_filter, demodulate=demodulate, flip_weight=flip_weight,
+                bias=bias, act=act, alpha=alpha, gain=gain, clamp=clamp,
+            )  # fmt: skip
+        row = ACTIVATIONS[act]
+        activation = Activation(
+            act,
+            row.default_alpha if alpha is None else float(alpha),
+            row.default_gain if gain is None else float(gain),
+            -1.0 if clamp is None else float(clamp),
+        )
+        layer = Layer(up, down, cut, resample_filter, flip_weight, demodulate, chosen)
+        return _with_kernels(x, weight, styles, noise, bias, layer, activation)
 
 
 class Layer(NamedTuple):
@@ -129,7 +117,31 @@ class Layer(NamedTuple):
     padding: tuple[int, int, int, int]
     resample_filter: Tensor | None
     flip_weight: bool
+    demodulate: bool
     backend: str
+
+
+def _with_kernels(
+    x: Tensor, weight: Tensor, styles: Tensor, noise: Tensor | None, bias: Tensor | None,
+    layer: Layer, activation: Activation,
+) -> Tensor:  # fmt: skip
+    wide = torch.float32 if x.dtype in HALF else x.dtype
+    weight, styles = weight.to(wide), styles.to(wide)
+    if x.dtype in HALF and layer.demodulate:
+        weight, styles = normalize_half(weight, styles)
+    scale = demodulation(weight, styles) if layer.demodulate else None
+    weight = weight.to(x.dtype)
+    noise = None if noise is None else noise.to(wide)
+    y = _fused(x, weight, styles, scale, noise, bias, layer, activation)
+    if y is None:
+        y = _composed(x, weight, styles, scale, noise, layer)
+        if bias is not None or activation != LINEAR:
+            act, alpha, gain, clamp = activation
+            y = bias_act(
+                y, None if bias is None else bias.to(y.dtype), act=act, alpha=alpha, gain=gain,
+                clamp=None if clamp < 0 else clamp, backend=layer.backend,
+            )  # fmt: skip
+    return y
 
 
 def _check(x: Tensor, weight: Tensor, styles: Tensor) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fastgan.dispatch import launcher
+from fastgan.ops._precision import without_autocast
 from fastgan.ops._register import register, registered
 from fastgan.ops.modulated_conv2d_linear import Convolution
 from fastgan.ops.modulated_conv2d_scale import modulated_conv2d_scale, modulated_conv2d_scale_grad
@@ -104,11 +105,17 @@ def _through_activation(ctx: Any, grad_y: Tensor) -> tuple[Tensor, Tensor | None
 
 
 def _backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
-    x, weight, in_scale, out_scale, noise, _, taps, _ = ctx.saved_tensors
-    needed = ctx.needs_input_grad
+    x, weight, _, _, _, _, taps, _ = ctx.saved_tensors
     convolution = Convolution(
         weight, taps, ctx.up, ctx.padding, tuple(x.shape[2:]), ctx.allow_tf32, ctx.backend
     )
+    with without_autocast(x.device.type):
+        return *_gradients(ctx, convolution, grad_y), *[None] * 9
+
+
+def _gradients(ctx: Any, convolution: Convolution, grad_y: Tensor) -> list[Tensor | None]:
+    x, weight, in_scale, out_scale, noise, _, taps, _ = ctx.saved_tensors
+    needed = ctx.needs_input_grad
     grads: list[Tensor | None] = [None] * 6
     g, grads[5] = _through_activation(ctx, grad_y)
     scaled = g if out_scale is None else None  # gradient of the convolution's own result
@@ -129,7 +136,7 @@ def _backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
         grads[1] = convolution.weight_gradient(source, scaled_x)
     if noise is not None and needed[4]:
         grads[4] = g.sum(1, keepdim=True, dtype=noise.dtype).sum_to_size(noise.shape)
-    return *grads, *[None] * 9
+    return grads
 
 
 register(

@@ -43,7 +43,7 @@ def noise_bias_act(
         alpha: slope of "lrelu" for negative input; None means 0.2.
         gain: output scale; None means sqrt(2) for relu, lrelu and swish, 1 for the others.
         clamp: the output is limited to [-clamp, clamp], clamp >= 0; None means no limit.
-        backend: "reference" or "triton"; None lets dispatch choose.
+        backend: "reference", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         Shape and dtype of x, in the memory format of x if that is channels_last, else contiguous.

@@ -76,7 +76,7 @@ def normalize_act(
         clamp: the output is limited to [-clamp, clamp], clamp >= 0; None means no limit.
         mean: [C], with `var` and stats "batch": running statistics, used as constants.
         var: [C], given together with mean.
-        backend: "reference" or "triton"; None lets dispatch choose.
+        backend: "reference", "cuda" or "triton"; None lets dispatch choose.
 
     Returns:
         Shape and dtype of x; the memory format of x where that is dense. Half types are computed

@@ -1,19 +1,16 @@
 """Skips the tests of the emulator where it cannot be built, and sets the order of threads."""
 
-import os
-
 import pytest
 
 from tests.emulation import build
+from tests.require import missing
 
 
 @pytest.fixture(autouse=True)
 def _emulator(monkeypatch: pytest.MonkeyPatch) -> None:
     reason = build.why_unavailable()
     if reason is not None:
-        if "nvcc" in os.environ.get("FASTGAN_REQUIRE", "").split(","):
-            pytest.fail(f"FASTGAN_REQUIRE names nvcc, but: {reason}")
-        pytest.skip(f"CUDA emulator: {reason}")
+        missing("nvcc", f"CUDA emulator: {reason}")
     monkeypatch.delenv("CUDA_SHIM_ORDER", raising=False)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from tests.emulation import build
+from tests.require import missing
 
 # macro: how it is compiled, what the report must name
 PLANTS = {
@@ -30,7 +31,7 @@ REFUSED = {
 
 def run(mode, *defines, arguments=()):
     if mode != "plain" and (reason := build.why_no_sanitizer(mode)) is not None:
-        pytest.skip(reason)
+        missing("sanitizers", reason)
     program = build.program("plants.cpp", mode, defines)
     return subprocess.run([program, *arguments], capture_output=True, text=True)
 

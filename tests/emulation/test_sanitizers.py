@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from tests.emulation import build
+from tests.require import missing
 
 DRIVERS = sorted(path.name for path in build.HERE.glob("driver_*.cpp"))
 
@@ -15,7 +16,7 @@ DRIVERS = sorted(path.name for path in build.HERE.glob("driver_*.cpp"))
 def test_no_reports(mode, driver, monkeypatch):
     reason = build.why_no_sanitizer(mode)
     if reason is not None:
-        pytest.skip(reason)
+        missing("sanitizers", reason)
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")  # needs ptrace, which containers forbid
     program = build.program(driver, mode)
     done = subprocess.run([program], capture_output=True, text=True)

@@ -1,11 +1,10 @@
 """Skips the gate where its programs are missing, and fails it where FASTGAN_REQUIRE names nvcc, as
 continuous integration does."""
 
-import os
-
 import pytest
 
 from tests.gpu_gate import toolchain
+from tests.require import missing
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +13,4 @@ def _tools() -> None:
         for program in ("nvcc", "cuobjdump"):
             toolchain.find(program)
     except toolchain.MissingToolError as error:
-        if "nvcc" in os.environ.get("FASTGAN_REQUIRE", "").split(","):
-            pytest.fail(f"FASTGAN_REQUIRE names nvcc, but: {error}")
-        pytest.skip(str(error))
+        missing("nvcc", str(error))

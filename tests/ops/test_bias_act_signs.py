@@ -144,3 +144,24 @@ def test_only_where_it_pays(backend):
 def test_refuses_parts_of_blocks(backend):
     with pytest.raises(RuntimeError, match="multiple of 512"):
         bias_act_signs(torch.randn(1, 2, 500), None, 1, "lrelu", 0.2, 1.0, -1.0, backend)
+
+
+def test_operators_check_what_kernels_take_on_trust(backend):
+    operator = torch.ops.fastgan.bias_act_signs
+    x, arguments = torch.randn(2, 64, BLOCK), (1, "lrelu", 0.2, 1.0, -1.0, backend)
+    for wrong in (torch.zeros(1), torch.zeros(64, dtype=torch.float16)):
+        with pytest.raises(RuntimeError, match="bias"):
+            operator(x, wrong, *arguments)
+    with pytest.raises(RuntimeError, match="float32 or float64"):
+        operator(x.half(), None, *arguments)
+    _, signs = operator(x, None, *arguments)
+    for wrong in (signs[1:], signs.float()):
+        with pytest.raises(RuntimeError, match="signs"):
+            torch.ops.fastgan.bias_act_signs_grad(x, wrong, 1, 0.2, 1.0, False, backend)
+    scale = torch.ops.fastgan.modulated_conv2d_scale
+    images = torch.randn(2, 3, 4, 4)
+    for wrong in (torch.ones(1, 1), torch.ones(2, 3, dtype=torch.bfloat16)):
+        with pytest.raises(RuntimeError, match="scale"):
+            scale(images, wrong, None, backend)
+    with pytest.raises(RuntimeError, match="noise"):
+        scale(images, torch.ones(2, 3), torch.ones(1), backend)

@@ -88,3 +88,21 @@ def test_wrong_arguments_say_what_was_expected(
     x, weight, styles, _ = _inputs(torch.float32)
     with pytest.raises(error, match=f"modulated_conv2d: {message}"):
         ops.modulated_conv2d(x, weight, styles, backend=backend, **settings)
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_autocast_changes_nothing(backend, demodulate):
+    x, weight = torch.randn(2, 4, 8, 8), torch.randn(6, 4, 3, 3, requires_grad=True)
+    styles, bias = torch.randn(2, 4, requires_grad=True), torch.randn(6, requires_grad=True)
+    leaves = (weight, styles, bias)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = ops.modulated_conv2d(
+                x, weight, styles, bias=bias, act="lrelu", padding=1, demodulate=demodulate,
+                backend=backend,
+            )  # fmt: skip
+        found.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
+    for plain, cast in zip(*found, strict=True):
+        assert cast.dtype == torch.float32
+        torch.testing.assert_close(cast, plain)

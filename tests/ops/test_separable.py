@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fastgan.ops import _separable, setup_filter
 from fastgan.ops._precision import allows_tf32
@@ -79,3 +80,23 @@ def test_tf32_follows_the_setting_for_convolutions(settings: None) -> None:
     assert not allows_tf32("cuda")
     torch.backends.cudnn.conv.fp32_precision = "tf32"
     assert allows_tf32("cuda")
+
+
+def test_taps_found_while_sampling_serve_training():
+    filter = setup_filter([1, 3, 3, 1])
+    with torch.inference_mode():
+        separable_taps(filter)
+    assert not separable_taps(filter).is_inference()
+
+
+def test_filters_made_in_inference_mode_are_read_anew():
+    with torch.inference_mode():
+        filter = setup_filter([1, 3, 3, 1])
+        before = separable_taps(filter)
+        filter.mul_(4)
+        torch.testing.assert_close(separable_taps(filter), 2 * before)
+
+
+def test_traced_filters_have_none():
+    with FakeTensorMode():
+        assert separable_taps(torch.empty(4, 4)) is None

@@ -5,11 +5,15 @@ them, tensor cores where a product is meant for them."""
 import json
 import os
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("triton")
+from tests.require import missing
+
+if find_spec("triton") is None:
+    missing("triton", "triton is not installed", module=True)
 if os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("an interpreted kernel cannot be compiled", allow_module_level=True)
 
