@@ -75,7 +75,7 @@ def check(
         for dtype in dtypes(quick):
             names = [n for n in kernel_backends() if why_not(n, case.op, device, dtype) is None]
             if names:
-                yield from _check(case, dtype, device, names)
+                yield from check_case(case, dtype, device, names)
         progress()
 
 
@@ -98,7 +98,10 @@ def _composed(backend: str) -> list[Skip]:
     return [Skip(what, "the backend has none; it was checked as a sequence of passes")]
 
 
-def _check(case: Case, dtype: torch.dtype, device: Device, names: list[str]) -> Iterator[Outcome]:
+def check_case(
+    case: Case, dtype: torch.dtype, device: Device, names: list[str]
+) -> Iterator[Outcome]:
+    """Compare the backends `names` with the specification, in one dtype."""
     inputs = case.inputs(dtype, device.place)
     half = dtype in (torch.float16, torch.bfloat16)
     passes = all_passes if case.rounds_freely or not half else value
