@@ -17,7 +17,7 @@ _LIBRARY = torch.library.Library("fastgan", "DEF")
 registered: Any = SimpleNamespace()
 """`registered.<name>` computes what `torch.ops.fastgan.<name>` does, gradients included, and is
 what the ops call: eager tensors go to the kernel without the dispatcher, whose way through Python
-takes longer than a small kernel runs (0.3 ms of a forward and backward)."""
+takes longer than a small kernel runs."""
 
 
 def register(
