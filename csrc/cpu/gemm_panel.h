@@ -1,0 +1,84 @@
+// The matrix product of the convolutions, on packed panels, for a few rows at a time:
+//   M[r, n] = sum_k V[k, r] U[k, n]
+// V: [K / kLanes][stride of rows][kLanes], U: [K][NV * kLanes], M: [R][NV * kLanes].
+// An entry of V is broadcast, U is read in vectors, and R x NV accumulators stay in registers.
+// While it computes, it asks for `lines` cache lines per block of K from `next`: the weights that
+// the next product needs. Only in a stamped region.
+#pragma once
+
+#include "cpu/vector.h"
+
+namespace fastgan::cpu::FASTGAN_STAMPED {
+
+// The most rows for NV vectors of columns: accumulators, one row of U and one entry of V must fit
+// into the registers (32 of AVX-512 and NEON, 16 else).
+constexpr int max_rows(int nv) {
+#if FASTGAN_VECTOR_FLOATS == 16 || defined(__aarch64__)
+  return nv == 4 ? 6 : nv == 3 ? 9 : 14;
+#else
+  return nv == 4 ? 3 : nv == 3 ? 4 : nv == 2 ? 6 : 12;
+#endif
+}
+constexpr int kMostRows = 14;
+
+template <typename W>
+using PanelProduct = void (*)(int blocks, const float* v, int v_step, const W* u, float* m,
+                              const char* next, int lines);
+
+template <int R, int NV, bool kAdd, typename W>
+void panel_product(int blocks, const float* __restrict v, int v_step, const W* __restrict u,
+                   float* __restrict m, const char* next, int lines) {
+  Vec acc[R][NV];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) acc[r][n] = kAdd ? load(m + (r * NV + n) * kLanes) : splat(0.0f);
+  }
+  for (int block = 0; block < blocks; ++block, v += v_step, u += kLanes * NV * kLanes) {
+    for (int i = 0; i < lines; ++i, next += 64) prefetch(next);
+#pragma GCC unroll 4
+    for (int k = 0; k < kLanes; ++k) {
+      Vec row[NV];
+#pragma GCC unroll 4
+      for (int n = 0; n < NV; ++n) row[n] = load(u + (k * NV + n) * kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) {
+        const Vec entry = splat(v[r * kLanes + k]);
+#pragma GCC unroll 4
+        for (int n = 0; n < NV; ++n) acc[r][n] = fma(entry, row[n], acc[r][n]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int n = 0; n < NV; ++n) store(m + (r * NV + n) * kLanes, acc[r][n]);
+  }
+}
+
+// products[r]: the product for r rows, 1 <= r <= max_rows(NV).
+template <int NV, bool kAdd, typename W>
+struct PanelProducts {
+  PanelProduct<W> of[kMostRows + 1] = {};
+
+  PanelProducts() { fill<max_rows(NV)>(); }
+
+ private:
+  template <int R>
+  void fill() {
+    of[R] = &panel_product<R, NV, kAdd, W>;
+    if constexpr (R > 1) fill<R - 1>();
+  }
+};
+
+// The product for `rows` rows and `nv` vectors of columns, nv in 1..4. kAdd: M += instead of M =.
+template <bool kAdd, typename W>
+PanelProduct<W> panel_product_of(int nv, int rows) {
+  static const PanelProducts<1, kAdd, W> one;
+  static const PanelProducts<2, kAdd, W> two;
+  static const PanelProducts<3, kAdd, W> three;
+  static const PanelProducts<4, kAdd, W> four;
+  return (nv == 4 ? four.of : nv == 3 ? three.of : nv == 2 ? two.of : one.of)[rows];
+}
+
+}  // namespace fastgan::cpu::FASTGAN_STAMPED

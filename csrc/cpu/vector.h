@@ -1,0 +1,63 @@
+// One vector of floats, as wide as the instruction set of the stamp, and the few functions on it
+// that the operators +, -, * of the compiler's vectors do not give. Only in a stamped region.
+#pragma once
+
+namespace fastgan::cpu::FASTGAN_STAMPED {
+
+constexpr int kLanes = FASTGAN_VECTOR_FLOATS;
+
+typedef float Vec __attribute__((vector_size(FASTGAN_VECTOR_FLOATS * 4)));
+typedef float UnalignedVec
+    __attribute__((vector_size(FASTGAN_VECTOR_FLOATS * 4), aligned(4), may_alias));
+
+static inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+static inline void store(float* p, Vec a) { *reinterpret_cast<UnalignedVec*>(p) = a; }
+
+#if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
+static inline Vec splat(float a) { return _mm512_set1_ps(a); }
+static inline Vec max(Vec a, Vec b) { return _mm512_max_ps(a, b); }
+static inline Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+static inline Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+static inline Vec fnma(Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps(a, b, c); }
+static inline float sum(Vec a) { return _mm512_reduce_add_ps(a); }
+static inline Vec load(const uint16_t* half) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(half)));
+}
+#elif defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 8
+static inline Vec splat(float a) { return _mm256_set1_ps(a); }
+static inline Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
+static inline Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
+static inline Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+static inline Vec fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }
+static inline float sum(Vec a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+}
+static inline Vec load(const uint16_t* half) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(half)));
+}
+#else
+static inline Vec splat(float a) { return Vec{a, a, a, a}; }
+static inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
+static inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
+static inline Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+static inline Vec fnma(Vec a, Vec b, Vec c) { return c - a * b; }
+static inline float sum(Vec a) { return (a[0] + a[1]) + (a[2] + a[3]); }
+// float16 -> float32: shifting exponent and mantissa into place leaves the value times 2^-112.
+static inline float from_half(uint16_t half) {
+  const uint32_t magnitude = static_cast<uint32_t>(half & 0x7fffu) << 13;
+  float value;
+  std::memcpy(&value, &magnitude, sizeof value);
+  value *= 5.192296858534828e+33f;  // 2^112
+  return half & 0x8000u ? -value : value;
+}
+static inline Vec load(const uint16_t* half) {
+  return Vec{from_half(half[0]), from_half(half[1]), from_half(half[2]), from_half(half[3])};
+}
+#endif
+
+// Asks for a line of memory in the second-level cache.
+static inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+
+}  // namespace fastgan::cpu::FASTGAN_STAMPED
