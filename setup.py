@@ -11,11 +11,16 @@ import os
 import sys
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 ROOT = Path(__file__).resolve().parent
-REQUIRED = {"fastgan._C": "FASTGAN_REQUIRE_EXT", "fastgan._C_cuda": "FASTGAN_CUDA"}
+REQUIRED = {
+    "fastgan._C": "FASTGAN_REQUIRE_EXT",
+    "fastgan._engine": "FASTGAN_REQUIRE_EXT",
+    "fastgan._C_cuda": "FASTGAN_CUDA",
+}
 LOST = {
+    "fastgan._engine": "Synthesis engine not built ({}); synthesis on the CPU is slower.",
     "fastgan._C": "C++ kernels not built ({}); the torch reference backend serves.",
     "fastgan._C_cuda": "CUDA kernels not built ({}); Triton or the torch reference serves GPUs.",
 }
@@ -88,12 +93,27 @@ def extension_arguments() -> dict:
         return kind(f"fastgan.{name}", sources, **more, py_limited_api=True)
 
     cpu = build.cpu_sources(ROOT), build.cpu_headers(ROOT), {"cxx": build.cpu_flags()}
-    extensions = [extension(CppExtension, "_C", *cpu)]
+    extensions = [extension(CppExtension, "_C", *cpu), engine_extension(build)]
     if with_cuda:
         cuda = build.cuda_sources(ROOT), build.cuda_headers(ROOT), build.cuda_flags()
         extensions.append(extension(CUDAExtension, "_C_cuda", *cuda))
         build.link_runtime(extensions[-1].libraries, extensions[-1].extra_link_args)
     return {"ext_modules": extensions, "cmdclass": {"build_ext": OptionalBuild}}
+
+
+def engine_extension(build):
+    """fastgan._engine: pybind11, one binary per version of Python, no torch."""
+    from pybind11 import get_include
+
+    return Extension(
+        "fastgan._engine",
+        build.engine_sources(ROOT),
+        include_dirs=[str(ROOT / "csrc"), get_include()],
+        depends=build.cpu_headers(ROOT),
+        extra_compile_args={"cxx": build.engine_flags()},
+        extra_link_args=build.engine_link_flags(),
+        language="c++",
+    )
 
 
 SUBTREES = {"fastgan.kernels": "kernels", "fastgan.csrc": "csrc"}

@@ -6,32 +6,16 @@
 #include <cstring>
 
 #include "common/tensor.h"
-#include "cpu/isa.h"
+#include "cpu/isa_detect.h"
 
 namespace fastgan::cpu {
 namespace {
 
-const char* const kNames[] = {"default", "avx2", "avx512"};
-
-Isa detect() {
-#if defined(FASTGAN_HAVE_X86_VARIANTS)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  return avx512 ? Isa::kAvx512 : avx2 ? Isa::kAvx2 : Isa::kDefault;
-#else
-  return Isa::kDefault;
-#endif
-}
-
 Isa parse(const std::string& name, const char* source) {
   for (int i = 0; i < 3; ++i) {
-    if (name != kNames[i]) continue;
+    if (name != kIsaNames[i]) continue;
     STD_TORCH_CHECK(i <= static_cast<int>(detected_isa()), source, ": this CPU has no ", name,
-                    "; its best is ", kNames[static_cast<int>(detected_isa())]);
+                    "; its best is ", kIsaNames[static_cast<int>(detected_isa())]);
     return static_cast<Isa>(i);
   }
   STD_TORCH_CHECK(false, source, ": expected default, avx2 or avx512, got ", name);
@@ -50,7 +34,7 @@ Isa& selected_isa() {
   return isa;
 }
 
-std::string cpu_capability() { return kNames[static_cast<int>(current_isa())]; }
+std::string cpu_capability() { return kIsaNames[static_cast<int>(current_isa())]; }
 
 std::string set_cpu_capability(const std::string& name) {
   selected_isa() = parse(name, "set_cpu_capability");
@@ -60,7 +44,7 @@ std::string set_cpu_capability(const std::string& name) {
 }  // namespace
 
 Isa detected_isa() {
-  static const Isa isa = detect();
+  static const Isa isa = detect_isa();
   return isa;
 }
 

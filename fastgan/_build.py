@@ -45,6 +45,29 @@ def cpu_flags() -> list[str]:
     return [*flags, "-O3", "-g0"]  # Python's own flags may ask for -g, which costs time and space
 
 
+# fastgan._engine
+
+
+def engine_sources(root: Path) -> list[str]:
+    """Paths, relative to `root`, of every C++ file of `fastgan._engine`."""
+    files = [root / "csrc" / "module_engine.cpp", *sorted((root / "csrc" / "engine").glob("*.cpp"))]
+    return [str(file.relative_to(root)) for file in files]
+
+
+def engine_flags() -> list[str]:
+    """Compiler flags of `fastgan._engine`. GCC takes the undefined lanes inside of its own AVX-512
+    functions for variables of ours that have no value."""
+    flags = cpu_flags()[1:]  # without torch's
+    if sys.platform == "win32":
+        return flags
+    return [*flags, "-Wno-maybe-uninitialized", "-pthread"]
+
+
+def engine_link_flags() -> list[str]:
+    """Linker flags of `fastgan._engine`."""
+    return [] if sys.platform == "win32" else ["-pthread"]
+
+
 # fastgan._C_cuda
 
 DEFAULT_ARCHITECTURES = ("8.0", "8.6", "8.9", "9.0", "10.0", "12.0")

@@ -57,6 +57,29 @@ static inline Vec load(const uint16_t* half) {
 }
 #endif
 
+// to[i] = sum of the lanes of from[i], for four vectors.
+#if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS >= 8
+static inline void sums4(const __m256* from, float* to) {
+  const __m256 pairs =
+      _mm256_hadd_ps(_mm256_hadd_ps(from[0], from[1]), _mm256_hadd_ps(from[2], from[3]));
+  _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
+}
+#endif
+static inline void sums(const Vec* from, float* to) {
+#if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
+  __m256 halves[4];
+  for (int i = 0; i < 4; ++i) {
+    halves[i] =
+        _mm256_add_ps(_mm512_castps512_ps256(from[i]), _mm512_extractf32x8_ps(from[i], 1));
+  }
+  sums4(halves, to);
+#elif defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 8
+  sums4(from, to);
+#else
+  for (int i = 0; i < 4; ++i) to[i] = sum(from[i]);
+#endif
+}
+
 // Asks for a line of memory in the second-level cache.
 static inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
 

@@ -1,0 +1,19 @@
+// Which algorithm serves a layer best, from its shape. No torch in here.
+#pragma once
+
+#include <vector>
+
+#include "engine/layer.h"
+
+namespace fastgan::engine {
+
+// The rule that holds where nothing was measured.
+Choice default_choice(const LayerShape& shape, int lanes, int threads);
+
+// Everything worth measuring for a layer.
+std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads);
+
+// Whether a layer can be computed so.
+bool is_valid(const Choice& choice, const LayerShape& shape, int lanes);
+
+}  // namespace fastgan::engine

@@ -1,0 +1,232 @@
+// 3x3 modulated convolution with stride 1, by minimal filtering with tiles of A::kOut squared.
+// Only in a stamped region.
+#pragma once
+
+#include "engine/clock.h"
+#include "engine/tile_products.h"
+
+namespace fastgan::engine::FASTGAN_STAMPED {
+
+template <typename A, typename W>
+class ConvLayer final : public Layer {
+  static constexpr int kOut = A::kOut, kIn = A::kIn, kPoints = A::kPoints;
+
+ public:
+  ConvLayer(const LayerShape& shape, const Choice& choice, const Activation& activation,
+            const float* weight, const float* bias)
+      : shape_(shape),
+        choice_(choice),
+        finish_(activation),
+        tile_rows_((shape.height + kOut - 1) / kOut),
+        tile_columns_((shape.width + kOut - 1) / kOut),
+        products_(shape, choice, {kPoints * kPoints}, {1}),
+        bias_(size_t(vectors(shape.out_channels, kLanes)) * kLanes) {
+    for (int o = 0; o < shape.out_channels; ++o) {
+      bias_[o] = bias[o];
+      for (int i = 0; i < shape.in_channels; ++i) {
+        pack(weight + (size_t(o) * shape.in_channels + i) * 9, o, i);
+      }
+    }
+  }
+
+  size_t weight_bytes() const override { return products_.weight_bytes(); }
+  double flops() const override {
+    return products_.flops_per_tile() * tile_rows_ * tile_columns_;
+  }
+  int input_overhang_rows() const override { return tile_rows_ * kOut + kIn - kOut - 1 - shape_.height; }
+  int input_overhang_columns() const override {
+    return tile_columns_ * kOut + kIn - kOut - 1 - shape_.width;
+  }
+  size_t scratch_floats(int threads) const override {
+    return products_.v_floats() * (choice_.solo ? threads : 2) + products_.m_floats() * threads +
+           (choice_.solo ? strip_floats() * slots() * threads : 0);
+  }
+
+  void run(const Call& call) override {
+    if (call.out.data != nullptr) {
+      zero_border(call, vectors(shape_.out_channels, kLanes), shape_.height, shape_.width);
+    }
+    const int rows = call.samples * tile_rows_;
+    if (!choice_.solo) return run_tiles(call, 0, rows, call.thread, call.threads);
+    run_tiles(call, rows * call.thread / call.threads, rows * (call.thread + 1) / call.threads, 0, 1);
+  }
+
+ private:
+  void pack(const float* w, int out, int in) {
+    double columns[kPoints][3], point[kPoints];
+    for (int x = 0; x < 3; ++x) {
+      const double taps[3] = {w[x], w[3 + x], w[6 + x]};
+      A::weight(taps, point);
+      for (int p = 0; p < kPoints; ++p) columns[p][x] = point[p];
+    }
+    for (int p = 0; p < kPoints; ++p) {
+      A::weight(columns[p], point);
+      for (int q = 0; q < kPoints; ++q) {
+        set_weight(products_.weight(out, p * kPoints + q, in), point[q]);
+      }
+    }
+  }
+
+  // Rows of tiles that a batch touches: as many slots are needed where no image is kept and a sink
+  // looks at the rows when the batch is complete.
+  int slots() const {
+    if (tile_columns_ % choice_.batch == 0) return 1;
+    const int whole = choice_.batch / tile_columns_;
+    return choice_.batch % tile_columns_ == 0 ? whole : whole + 2;
+  }
+  float* slot(float* strips, int row) const { return strips + strip_floats() * (row % slots()); }
+  size_t strip_floats() const {
+    return size_t(vectors(shape_.out_channels, kLanes)) * kOut * strip_row();
+  }
+  size_t strip_row() const { return size_t(tile_columns_) * kOut * kLanes; }
+
+  // Tiles of the rows begin..end - 1, by a team of which this thread is number `me`.
+  void run_tiles(const Call& call, int begin, int end, int me, int team) const {
+    const int alone = choice_.solo ? call.thread : 0;
+    float* const m = call.scratch + products_.m_floats() * call.thread;
+    float* const v_all = call.scratch + products_.m_floats() * call.threads;
+    float* const strips = v_all + products_.v_floats() * (choice_.solo ? call.threads : 2) +
+                         strip_floats() * slots() * call.thread;
+    const int first = begin * tile_columns_, last = end * tile_columns_;
+    const int out_blocks = products_.out_blocks();
+    StageClock clock(call.stages);
+    int turn = 0;
+    for (int t = first; t < last; t += choice_.batch, turn ^= 1) {
+      const int tiles = least(choice_.batch, last - t);
+      float* const v = v_all + products_.v_floats() * (choice_.solo ? alone : turn);
+      const int parts = products_.blocks() % team == 0 ? 1 : team, items = products_.blocks() * parts;
+      for (int i = items * me / team; i < items * (me + 1) / team; ++i) {
+        const int part = i % parts, from = tiles * part / parts;
+        transform_input(call, i / parts, t, from, tiles * (part + 1) / parts, v);
+      }
+      clock.lap(&Stages::input);
+      if (team > 1) {
+        call.team->barrier();
+        clock.lap(&Stages::wait);
+      }
+      for (int b = out_blocks * me / team; b < out_blocks * (me + 1) / team; ++b) {
+        products_.run(b, tiles, v, m);
+        clock.lap(&Stages::product);
+        transform_output_of(call, b, t, tiles, m, strips);
+        clock.lap(&Stages::output);
+      }
+      if (choice_.solo && call.sink != nullptr) tell(call, t, tiles, strips);
+      clock.lap(&Stages::output);
+    }
+  }
+
+  // Tiles t + from .. t + to - 1 of a batch that begins at tile t, for one block of channels.
+  void transform_input(const Call& call, int block, int t, int from, int to, float* v) const {
+    const Group& group = products_.group(0);
+    const size_t row = call.in.row, block_step = size_t(block) * group.panel * kLanes;
+    const int padded = products_.blocks() * kLanes;
+    for (int i = from; i < to; ++i) {
+      const int tile = t + i, x = tile % tile_columns_, y = tile / tile_columns_ % tile_rows_;
+      const int sample = tile / (tile_columns_ * tile_rows_);
+      const Vec style = load(call.styles + size_t(sample) * padded + block * kLanes);
+      const float* source =
+          call.in.at(sample, block, y * kOut - 1) + (std::ptrdiff_t(x) * kOut - 1) * kLanes;
+      float* to_v = v + products_.v_offset(group, i) + block_step;
+      Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
+      FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
+        FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) {
+          line[r] = load(source + r * row + c * kLanes) * style;
+        }
+        A::data(line, transformed);
+        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];
+      }
+      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+        A::data(points[p], transformed);
+        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+          store(to_v + (p * kPoints + q) * group.v_step, transformed[q]);
+        }
+      }
+    }
+  }
+
+  void transform_output_of(const Call& call, int block, int t, int tiles, const float* m,
+                           float* strips) const {
+    switch (choice_.columns) {
+      case 4:
+        return transform_output<4>(call, block, t, tiles, m, strips);
+      case 3:
+        return transform_output<3>(call, block, t, tiles, m, strips);
+      case 2:
+        return transform_output<2>(call, block, t, tiles, m, strips);
+      default:
+        return transform_output<1>(call, block, t, tiles, m, strips);
+    }
+  }
+
+  template <int NV>
+  void transform_output(const Call& call, int block, int t, int tiles, const float* m,
+                        float* strips) const {
+    const size_t point_step = size_t(choice_.batch) * NV * kLanes;
+    const int padded = vectors(shape_.out_channels, kLanes) * kLanes;
+    for (int i = 0; i < tiles; ++i) {
+      const int tile = t + i, x = tile % tile_columns_ * kOut;
+      const int y = tile / tile_columns_ % tile_rows_ * kOut;
+      const int sample = tile / (tile_columns_ * tile_rows_);
+      const float* noise = call.noise + call.noise_step * sample + size_t(y) * shape_.width + x;
+      for (int n = 0; n < NV; ++n) {
+        const int c = block * NV + n;
+        const Vec scale = load(call.scales + size_t(sample) * padded + c * kLanes);
+        const Vec bias = load(bias_.get() + c * kLanes);
+        const float* source = m + (size_t(i) * NV + n) * kLanes;
+        Vec outputs[kOut][kPoints], line[kPoints], y_line[kOut];
+        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+          FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+            line[p] = load(source + (p * kPoints + q) * point_step);
+          }
+          A::out(line, y_line);
+          FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
+        }
+        const bool local = call.out.data == nullptr;
+        float* to = local ? slot(strips, tile / tile_columns_) + size_t(c) * kOut * strip_row() : call.out.at(sample, c, y);
+        const size_t row = local ? strip_row() : call.out.row;
+        to += size_t(x) * kLanes;
+        if (y + kOut <= shape_.height && x + kOut <= shape_.width) {
+          FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) {
+            A::out(outputs[r], y_line);
+            FASTGAN_UNROLL for (int k = 0; k < kOut; ++k) {
+              store(to + r * row + k * kLanes,
+                    finish_(y_line[k], scale, bias, noise[size_t(r) * shape_.width + k]));
+            }
+          }
+        } else {
+          const int columns = least(kOut, shape_.width - x);
+          for (int r = 0; r < least(kOut, shape_.height - y); ++r) {
+            A::out(outputs[r], y_line);
+            for (int k = 0; k < columns; ++k) {
+              store(to + r * row + k * kLanes,
+                    finish_(y_line[k], scale, bias, noise[size_t(r) * shape_.width + k]));
+            }
+          }
+        }
+      }
+    }
+  }
+
+  // Hands the rows that a batch completed to the sink.
+  void tell(const Call& call, int t, int tiles, float* strips) const {
+    for (int row = t / tile_columns_; (row + 1) * tile_columns_ <= t + tiles; ++row) {
+      const int sample = row / tile_rows_, y = row % tile_rows_ * kOut;
+      View rows = call.out;
+      if (call.out.data == nullptr) {
+        rows = {slot(strips, row), strip_row(), size_t(kOut) * strip_row(), 0};
+      } else {
+        rows.data = call.out.at(sample, 0, y);
+      }
+      call.sink->rows(sample, y, least(y + kOut, shape_.height), rows);
+    }
+  }
+
+  const LayerShape shape_;
+  const Choice choice_;
+  const Finish finish_;
+  const int tile_rows_, tile_columns_;
+  TileProducts<W> products_;
+  Buffer<float> bias_;
+};
+
+}  // namespace fastgan::engine::FASTGAN_STAMPED

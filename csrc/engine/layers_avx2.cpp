@@ -1,0 +1,3 @@
+// The engine for avx2; see layers_stamped.h.
+#define FASTGAN_STAMP_AVX2
+#include "engine/layers_stamped.h"

@@ -1,0 +1,161 @@
+// The products of a convolution by minimal filtering: for each point of the transform one matrix
+// product, rows of tiles times the weights of the point. Only in a stamped region.
+//
+// V holds the transformed input, [group][point][panel][input block][rows of a panel][lane]; M the
+// products, [group][point][row][columns of a block]; U the weights, [output block][point][input
+// channel][columns of a block], in the order in which they are read.
+#pragma once
+
+#include "cpu/gemm_panel.h"
+#include "cpu/minimal_filter.h"
+#include "engine/arena.h"
+#include "engine/layer.h"
+
+namespace fastgan::engine::FASTGAN_STAMPED {
+
+using namespace fastgan::cpu::FASTGAN_STAMPED;
+
+inline int least(int a, int b) { return a < b ? a : b; }
+
+// Points whose matrices have the same rows: `rows_per_tile` for each tile of a batch.
+struct Group {
+  int points, rows_per_tile, panel, panels;
+  size_t v_first, v_step;  // floats
+  int m_first;             // rows
+};
+
+template <typename W>
+class TileProducts {
+ public:
+  // `points` and `rows_per_tile` of each group.
+  template <int G>
+  TileProducts(const LayerShape& shape, const Choice& choice, const int (&points)[G],
+               const int (&rows_per_tile)[G])
+      : blocks_(vectors(shape.in_channels, kLanes)),
+        columns_(choice.columns),
+        out_blocks_(vectors(shape.out_channels, kLanes) / choice.columns),
+        batch_(choice.batch),
+        groups_(G) {
+    for (int g = 0; g < G; ++g) add(points[g], rows_per_tile[g]);
+    weights_ = Buffer<W>(size_t(out_blocks_) * points_ * point_weights() + 65536 / sizeof(W));
+  }
+
+  int blocks() const { return blocks_; }          // of input channels
+  int out_blocks() const { return out_blocks_; }  // of `columns` vectors each
+  int batch() const { return batch_; }
+  const Group& group(int g) const { return group_[g]; }
+  size_t v_floats() const { return v_floats_; }
+  size_t m_floats() const { return size_t(m_rows_) * columns_ * kLanes; }
+  size_t weight_bytes() const { return weights_.bytes(); }
+  double flops_per_tile() const {
+    double rows = 0;
+    for (int g = 0; g < groups_; ++g) rows += double(group_[g].points) * group_[g].rows_per_tile;
+    return 2 * rows * blocks_ * kLanes * out_blocks_ * columns_ * kLanes;
+  }
+
+  // Where a weight lies.
+  W& weight(int out, int point, int in) const {
+    const int width = columns_ * kLanes;
+    return weights_[(size_t(out / width) * points_ + point) * point_weights() +
+                    size_t(in) * width + out % width];
+  }
+  // Where row `row` of a group lies in V, for input block 0 and point 0 of the group.
+  size_t v_offset(const Group& g, int row) const {
+    return g.v_first + (size_t(row / g.panel) * blocks_ * g.panel + row % g.panel) * kLanes;
+  }
+
+  // All products of one block of output channels for `tiles` tiles.
+  void run(int out_block, int tiles, const float* v, float* m) const {
+    const W* u = weights_.get() + size_t(out_block) * points_ * point_weights();
+    for (int g = 0; g < groups_; ++g) {
+      const Group& group = group_[g];
+      const int rows = tiles * group.rows_per_tile, panels = (rows + group.panel - 1) / group.panel;
+      const size_t lines = point_weights() * sizeof(W) / 64 / (size_t(panels) * blocks_) + 1;
+      for (int p = 0; p < group.points; ++p, u += point_weights()) {
+        const char* next = reinterpret_cast<const char*>(u + point_weights());
+        const float* from = v + group.v_first + p * group.v_step;
+        float* to = m + (size_t(group.m_first) + size_t(p) * batch_ * group.rows_per_tile) *
+                            columns_ * kLanes;
+        for (int row = 0; row < rows; row += group.panel) {
+          const int count = least(group.panel, rows - row);
+          panel_product_of<false, W>(columns_, count)(
+              blocks_, from + size_t(row) * blocks_ * kLanes, group.panel * kLanes, u,
+              to + size_t(row) * columns_ * kLanes, next, static_cast<int>(lines));
+          next += lines * 64 * static_cast<size_t>(blocks_);
+        }
+      }
+    }
+  }
+
+ private:
+  size_t point_weights() const { return size_t(blocks_) * kLanes * columns_ * kLanes; }
+
+  void add(int points, int rows_per_tile) {
+    const int rows = batch_ * rows_per_tile, most = max_rows(columns_);
+    const int panels = (rows + most - 1) / most, panel = (rows + panels - 1) / panels;
+    // A step that is a power of two would map the same row of all points to one set of the cache.
+    const size_t step = size_t(panels) * blocks_ * panel * kLanes + 64;
+    group_[added_++] = {points, rows_per_tile, panel, panels, v_floats_, step, m_rows_};
+    v_floats_ += points * step;
+    m_rows_ += points * rows;
+    points_ += points;
+  }
+
+  int blocks_, columns_, out_blocks_, batch_, groups_;
+  int added_ = 0, points_ = 0, m_rows_ = 0;
+  size_t v_floats_ = 0;
+  Group group_[3];
+  Buffer<W> weights_;
+};
+
+inline void set_weight(float& to, double value) { to = static_cast<float>(value); }
+inline void set_weight(uint16_t& to, double value) {
+  to = static_cast<uint16_t>(fastgan::store<float16>(static_cast<float>(value)));
+}
+
+// scale x + bias + noise, leaky ReLU, clamp; all gains are in scale, bias and noise.
+struct Finish {
+  Vec slope, clamp;
+  bool limited;
+
+  explicit Finish(const Activation& a)
+      : slope(splat(a.slope)), clamp(splat(a.clamp)), limited(a.clamp >= 0) {}
+  inline Vec operator()(Vec x, Vec scale, Vec bias, float noise) const {
+    Vec y = fma(x, scale, bias + splat(noise));
+    y = max(y, y * slope);
+    return limited ? max(min(y, clamp), splat(0.0f) - clamp) : y;
+  }
+};
+
+// Zeros in everything of the images of `out` but their pixels, so that whoever reads beyond the
+// edge reads zero padding. Planes are shared out among the threads.
+inline void zero_border(const Call& call, int blocks, int height, int width) {
+  const size_t row = call.out.row;
+  const int planes = call.samples * blocks;
+  for (int i = planes * call.thread / call.threads; i < planes * (call.thread + 1) / call.threads;
+       ++i) {
+    float* pixel = call.out.at(i / blocks, i % blocks, 0);
+    const size_t rows = call.out.plane / row;  // one above, the image, the rest below
+    std::memset(pixel - row - kLanes, 0, row * sizeof(float));
+    for (int y = 0; y < height; ++y, pixel += row) {
+      std::memset(pixel - kLanes, 0, kLanes * sizeof(float));
+      float* end = pixel + size_t(width) * kLanes;
+      std::memset(end, 0, (row - kLanes - size_t(width) * kLanes) * sizeof(float));
+    }
+    std::memset(pixel - kLanes, 0, (rows - 1 - height) * row * sizeof(float));
+  }
+}
+
+// Rows of tiles, of all samples, that a thread computes on its own.
+struct Strip {
+  int sample, first, last;
+};
+
+// The part of `strips` (samples x rows of tiles) that begins at row `begin` and ends at `end`,
+// within one sample.
+inline Strip strip_at(int begin, int end, int rows_per_sample) {
+  const int sample = begin / rows_per_sample, first = begin % rows_per_sample;
+  return {sample, first, least(rows_per_sample, first + end - begin)};
+}
+
+}  // namespace fastgan::engine::FASTGAN_STAMPED

@@ -1,0 +1,139 @@
+// The image at a level: a modulated 1x1 convolution of the features, plus the image of the level
+// below upsampled, row by row; the last level ends in bytes. Only in a stamped region.
+#pragma once
+
+#include "engine/arena.h"
+#include "engine/image.h"
+#include "engine/layer.h"
+
+namespace fastgan::engine::FASTGAN_STAMPED {
+
+using namespace fastgan::cpu::FASTGAN_STAMPED;
+
+class ToRgb final : public ToImage {
+ public:
+  explicit ToRgb(const ImageShape& shape, const float* weight, const float* bias)
+      : shape_(shape),
+        padded_(vectors(shape.in_channels, kLanes) * kLanes),
+        weight_(size_t(shape.channels) * padded_),
+        bias_(shape.channels) {
+    for (int c = 0; c < shape.channels; ++c) {
+      bias_[c] = bias[c];
+      std::memcpy(weight_.get() + size_t(c) * padded_, weight + size_t(c) * shape.in_channels,
+                  sizeof(float) * shape.in_channels);
+    }
+  }
+
+  size_t weight_bytes() const override { return weight_.bytes(); }
+  size_t modulated_floats() const override { return size_t(shape_.channels) * padded_; }
+
+  void modulate(const float* styles, float* modulated) const override {
+    for (int c = 0; c < shape_.channels; ++c) {
+      for (int i = 0; i < padded_; i += kLanes) {
+        const size_t at = size_t(c) * padded_ + i;
+        store(modulated + at, load(weight_.get() + at) * load(styles + i));
+      }
+    }
+  }
+
+  void row(const ImageRow& row) const override {
+    switch (shape_.channels) {
+      case 1:
+        return row_of<1>(row);
+      case 2:
+        return row_of<2>(row);
+      case 3:
+        return row_of<3>(row);
+      default:
+        return row_of<4>(row);
+    }
+  }
+
+ private:
+  template <int C>
+  void row_of(const ImageRow& row) const {
+    const int width = shape_.width;
+    int x = 0;
+    for (; x + 4 <= width; x += 4) pixels<C, 4>(row, x);
+    for (; x < width; ++x) pixels<C, 1>(row, x);
+    const bool limited = shape_.clamp >= 0;
+    for (int c = 0; c < C; ++c) {
+      float* line = row.line + row.line_step * c;
+      for (int i = 0; i < width; ++i) {
+        float y = line[i] + bias_[c];
+        if (limited) y = y > shape_.clamp ? shape_.clamp : y < -shape_.clamp ? -shape_.clamp : y;
+        line[i] = y;
+      }
+      if (row.near != nullptr) add_upsampled(row, c, line);
+    }
+    if (row.bytes != nullptr) to_bytes<C>(row);
+  }
+
+  // The products of P pixels with the weights of C image channels.
+  template <int C, int P>
+  void pixels(const ImageRow& row, int x) const {
+    Vec acc[C][4];
+    for (int c = 0; c < C; ++c) {
+      for (int p = 0; p < 4; ++p) acc[c][p] = splat(0.0f);
+    }
+    const float* source = row.features + size_t(x) * kLanes;
+    for (int i = 0; i < padded_; i += kLanes, source += row.plane) {
+      Vec w[C];
+      FASTGAN_UNROLL for (int c = 0; c < C; ++c) {
+        w[c] = load(row.modulated + size_t(c) * padded_ + i);
+      }
+      FASTGAN_UNROLL for (int p = 0; p < P; ++p) {
+        const Vec pixel = load(source + p * kLanes);
+        FASTGAN_UNROLL for (int c = 0; c < C; ++c) acc[c][p] = fma(pixel, w[c], acc[c][p]);
+      }
+    }
+    for (int c = 0; c < C; ++c) {
+      float* to = row.line + row.line_step * c + x;
+      if constexpr (P == 4) {
+        sums(acc[c], to);
+      } else {
+        to[0] = sum(acc[c][0]);
+      }
+    }
+  }
+
+  // Upsampling by 2 with the filter (1, r, r, 1) / (1 + r) along each axis: an output lies beside
+  // one near input, of weight r / (1 + r), and one far input.
+  void add_upsampled(const ImageRow& row, int c, float* line) const {
+    const float far_weight = 1 / (1 + shape_.filter_ratio);
+    const float near_weight = shape_.filter_ratio * far_weight;
+    const int half = shape_.width / 2;
+    const float* near = row.near + row.below_step * c;
+    const float* far = row.far == nullptr ? near : row.far + row.below_step * c;
+    const float across = row.far == nullptr ? 0.0f : far_weight;
+    float left = 0, here = near_weight * near[0] + across * far[0];
+    for (int x = 0; x < half; ++x) {
+      const float right = x + 1 < half ? near_weight * near[x + 1] + across * far[x + 1] : 0.0f;
+      line[2 * x] += far_weight * left + near_weight * here;
+      line[2 * x + 1] += near_weight * here + far_weight * right;
+      left = here, here = right;
+    }
+  }
+
+  // round(127.5 x + 127.5) to 0..255, NaN to 0. Adding 1.5 * 2^23 rounds to an integer and leaves it
+  // in the low bits.
+  template <int C>
+  void to_bytes(const ImageRow& row) const {
+    for (int x = 0; x < shape_.width; ++x) {
+      for (int c = 0; c < C; ++c) {
+        float y = row.line[row.line_step * c + x] * 127.5f + 127.5f;
+        y = y > 0.0f ? y : 0.0f;
+        y = (y < 255.0f ? y : 255.0f) + 12582912.0f;
+        uint32_t bits;
+        std::memcpy(&bits, &y, sizeof bits);
+        row.bytes[x * C + c] = static_cast<uint8_t>(bits);
+      }
+    }
+  }
+
+  const ImageShape shape_;
+  const int padded_;
+  Buffer<float> weight_, bias_;
+};
+
+}  // namespace fastgan::engine::FASTGAN_STAMPED

@@ -1,0 +1,284 @@
+// The extension module fastgan._engine: the synthesis engine as a Python object. No torch in here:
+// arrays come as numpy's.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <optional>
+#include <random>
+
+#include "cpu/isa_detect.h"
+#include "engine/network.h"
+
+namespace py = pybind11;
+
+namespace fastgan::engine {
+namespace {
+
+using Array = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Bytes = py::array_t<uint8_t, py::array::c_style>;
+
+// `name` empty: FASTGAN_CPU_CAPABILITY or the best that this CPU has.
+cpu::Isa parse_isa(std::string name) {
+  const cpu::Isa best = cpu::detect_isa();
+  const char* forced = std::getenv("FASTGAN_CPU_CAPABILITY");
+  if (name.empty() && forced != nullptr) name = forced;
+  if (name.empty()) return best;
+  for (int i = 0; i < 3; ++i) {
+    if (name != cpu::kIsaNames[i]) continue;
+    if (i > static_cast<int>(best)) {
+      throw std::invalid_argument("this CPU has no " + name + "; its best is " +
+                                  cpu::kIsaNames[static_cast<int>(best)]);
+    }
+    return static_cast<cpu::Isa>(i);
+  }
+  throw std::invalid_argument("expected default, avx2 or avx512, got " + name);
+}
+
+std::string shape_text(const std::vector<py::ssize_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+const float* checked(const char* what, const Array& array, std::vector<py::ssize_t> expected) {
+  const std::vector<py::ssize_t> found(array.shape(), array.shape() + array.ndim());
+  if (found != expected) {
+    throw std::invalid_argument(std::string(what) + ": expected " + shape_text(expected) +
+                                ", got " + shape_text(found));
+  }
+  return array.data();
+}
+
+Choice to_choice(const py::dict& d) {
+  return {d["tile"].cast<int>(), d["solo"].cast<bool>(), d["batch"].cast<int>(),
+          d["columns"].cast<int>()};
+}
+
+py::dict from_choice(const Choice& c) {
+  py::dict d;
+  d["tile"] = c.tile, d["solo"] = c.solo, d["batch"] = c.batch, d["columns"] = c.columns;
+  return d;
+}
+
+
+class PyNetwork {
+ public:
+  PyNetwork(int w_dim, int num_ws, int channels, Array constant, float slope, float gain,
+            float clamp, float filter_ratio, bool half_weights, const std::string& isa)
+      : network_(
+            Settings{w_dim, num_ws, channels, static_cast<int>(constant.shape(1)),
+                     static_cast<int>(constant.shape(2)), Activation{slope, clamp, filter_ratio},
+                     gain, half_weights},
+            parse_isa(isa)) {
+    if (constant.ndim() != 3) throw std::invalid_argument("constant: expected [C, H, W]");
+    if (channels < 1 || channels > 4) throw std::invalid_argument("expected 1 to 4 image channels");
+    network_.set_const(constant.data(), static_cast<int>(constant.shape(0)));
+    in_channels_ = static_cast<int>(constant.shape(0));
+    height_ = static_cast<int>(constant.shape(1)), width_ = static_cast<int>(constant.shape(2));
+  }
+
+  void add_conv(Array weight, Array bias, Array affine, Array affine_bias,
+                std::optional<Array> noise, float noise_strength, bool up, int w_index,
+                std::optional<py::dict> choice, int threads) {
+    const bool turn = network_.convs().size() % 2 == 1;  // conv, then up and conv in turn
+    if (up != turn) throw std::invalid_argument("expected convolutions in the order conv, up, conv, up, conv, ...");
+    const int out = weight.ndim() == 4 ? static_cast<int>(weight.shape(0)) : 0;
+    const LayerShape shape{in_channels_, out, height_, width_, up};
+    const float* w = checked("weight", weight, {out, in_channels_, 3, 3});
+    const float* noise_data =
+        noise ? checked("noise", *noise, {shape.out_height(), shape.out_width()}) : nullptr;
+    const Choice parsed = choice ? to_choice(*choice) : Choice{};
+    network_.add_conv(shape, choice ? &parsed : nullptr, threads, checked_index(w_index), w,
+                      checked("bias", bias, {out}),
+                      checked("affine", affine, {in_channels_, network_.settings().w_dim}),
+                      checked("affine_bias", affine_bias, {in_channels_}), noise_data,
+                      noise_strength);
+    in_channels_ = out, height_ = shape.out_height(), width_ = shape.out_width();
+  }
+
+  void add_image(Array weight, Array bias, Array affine, Array affine_bias, int w_index,
+                 float clamp) {
+    if (network_.convs().size() % 2 == 0 || images_ * 2 + 1 != network_.convs().size()) {
+      throw std::invalid_argument("expected one image after the last convolution of each level");
+    }
+    const int channels = network_.settings().channels;
+    network_.add_image(in_channels_, checked_index(w_index), clamp,
+                       checked("weight", weight, {channels, in_channels_}),
+                       checked("bias", bias, {channels}),
+                       checked("affine", affine, {in_channels_, network_.settings().w_dim}),
+                       checked("affine_bias", affine_bias, {in_channels_}));
+    ++images_;
+  }
+
+  Bytes render(Array ws, std::optional<std::vector<Array>> noise, int threads) {
+    return run(ws, noise, threads, nullptr);
+  }
+
+  std::pair<Bytes, std::vector<py::dict>> profile(Array ws, int threads) {
+    std::vector<StageTime> times;
+    Bytes bytes = run(ws, std::nullopt, threads, &times);
+    std::vector<py::dict> rows;
+    for (const StageTime& time : times) {
+      py::dict row;
+      row["name"] = time.name, row["algorithm"] = time.algorithm, row["seconds"] = time.seconds;
+      row["input"] = time.stages.input, row["wait"] = time.stages.wait;
+      row["product"] = time.stages.product, row["output"] = time.stages.output;
+      row["flops"] = time.flops, row["weight_bytes"] = time.weight_bytes;
+      row["bytes"] = time.bytes;
+      rows.push_back(row);
+    }
+    return {bytes, rows};
+  }
+
+  py::dict memory() const {
+    py::dict d;
+    d["weights"] = network_.weight_bytes(), d["total"] = network_.memory_bytes();
+    d["two_largest_activations"] = network_.largest_activations_bytes();
+    return d;
+  }
+
+ private:
+  int checked_index(int w_index) const {
+    if (w_index < 0 || w_index >= network_.settings().num_ws) {
+      throw std::invalid_argument("w_index: expected 0 to num_ws - 1, got " + std::to_string(w_index));
+    }
+    return w_index;
+  }
+
+  Bytes run(const Array& ws, const std::optional<std::vector<Array>>& noise, int threads,
+            std::vector<StageTime>* times) {
+    if (images_ == 0 || images_ * 2 != network_.convs().size() + 1) {
+      throw std::invalid_argument("the network is not complete: its last level has no image");
+    }
+    if (threads < 1) throw std::invalid_argument("threads: expected at least 1");
+    const Settings& settings = network_.settings();
+    const py::ssize_t samples = ws.ndim() == 3 ? ws.shape(0) : 0;
+    const float* w = checked("ws", ws, {samples, settings.num_ws, settings.w_dim});
+    const int height = network_.out_height(), width = network_.out_width();
+    Bytes bytes({samples, py::ssize_t{height}, py::ssize_t{width}, py::ssize_t{settings.channels}});
+    if (samples == 0) return bytes;
+    std::vector<const float*> drawn;
+    if (noise) {
+      if (noise->size() != network_.convs().size()) {
+        throw std::invalid_argument("noise: expected one array per convolution");
+      }
+      for (size_t l = 0; l < noise->size(); ++l) {
+        const LayerShape& shape = network_.convs()[l].shape;
+        drawn.push_back(
+            checked("noise", (*noise)[l], {samples, shape.out_height(), shape.out_width()}));
+      }
+    }
+    uint8_t* to = bytes.mutable_data();
+    {
+      py::gil_scoped_release release;
+      network_.render(static_cast<int>(samples), w, noise ? &drawn : nullptr, threads, to, times);
+    }
+    return bytes;
+  }
+
+  Network network_;
+  int in_channels_ = 0, height_ = 0, width_ = 0;
+  size_t images_ = 0;
+};
+
+LayerShape to_shape(int in_channels, int out_channels, int height, int width, bool up) {
+  return {in_channels, out_channels, height, width, up};
+}
+
+// Seconds of the fastest of `rounds` calls of each of some ways to compute a layer, taken in turn.
+std::vector<double> time_choices(int in_channels, int out_channels, int height, int width, bool up,
+                                 const std::vector<py::dict>& choices, bool half, int threads,
+                                 int rounds, const std::string& isa) {
+  const LayerShape shape = to_shape(in_channels, out_channels, height, width, up);
+  const Kernels& kernels = kernels_of(parse_isa(isa));
+  const int lanes = kernels.lanes;
+  std::vector<Choice> parsed;
+  for (const py::dict& d : choices) parsed.push_back(to_choice(d));
+  py::gil_scoped_release release;
+  std::mt19937 random(0);
+  std::normal_distribution<float> normal;
+  std::vector<float> weight(size_t(in_channels) * out_channels * 9), bias(out_channels);
+  for (float& value : weight) value = normal(random);
+  std::vector<std::unique_ptr<Layer>> layers;
+  size_t scratch_size = 0;
+  for (const Choice& choice : parsed) {
+    layers.push_back(
+        kernels.make_layer(shape, choice, Activation{}, half, weight.data(), bias.data()));
+    scratch_size = std::max(scratch_size, layers.back()->scratch_floats(threads));
+  }
+  const int border = 5;
+  auto view = [&](int h, int w) {
+    View v;
+    v.row = size_t(w + border) * lanes, v.plane = v.row * (h + border);
+    return v;
+  };
+  View in = view(height, width), out = view(shape.out_height(), shape.out_width());
+  Buffer<float> x(in.plane * vectors(in_channels, lanes)), y(out.plane * vectors(out_channels, lanes));
+  Buffer<float> scratch(scratch_size), noise(size_t(shape.out_height()) * shape.out_width());
+  Buffer<float> styles(size_t(vectors(in_channels, lanes)) * lanes), scales(size_t(vectors(out_channels, lanes)) * lanes);
+  for (size_t i = 0; i < styles.size(); ++i) styles[i] = 1;
+  for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.1f;
+  in.data = x.get() + in.row + lanes, out.data = y.get() + out.row + lanes;
+  for (size_t i = 0; i < x.size(); ++i) x[i] = normal(random);
+  Team team(threads);
+  std::vector<double> best(parsed.size(), 1e30);
+  for (int round = 0; round < rounds; ++round) {
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      team.run([&](int thread) {
+        Call call{};
+        call.thread = thread, call.threads = threads, call.team = &team, call.samples = 1;
+        call.in = in, call.out = out, call.styles = styles.get(), call.scales = scales.get();
+        call.noise = noise.get(), call.scratch = scratch.get();
+        layers[i]->run(call);
+      });
+      const double seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      best[i] = std::min(best[i], seconds);
+    }
+  }
+  return best;
+}
+
+}  // namespace
+}  // namespace fastgan::engine
+
+PYBIND11_MODULE(_engine, m) {
+  using namespace fastgan::engine;
+  m.doc() = "StyleGAN2 synthesis on the CPU; see fastgan.Synthesizer.";
+  py::class_<PyNetwork>(m, "Network")
+      .def(py::init<int, int, int, Array, float, float, float, float, bool, const std::string&>(),
+           py::arg("w_dim"), py::arg("num_ws"), py::arg("channels"), py::arg("constant"),
+           py::kw_only(), py::arg("slope"), py::arg("gain"), py::arg("clamp"),
+           py::arg("filter_ratio"), py::arg("half_weights") = false, py::arg("isa") = "")
+      .def("add_conv", &PyNetwork::add_conv, py::arg("weight"), py::arg("bias"), py::arg("affine"),
+           py::arg("affine_bias"), py::kw_only(), py::arg("noise"), py::arg("noise_strength"),
+           py::arg("up"), py::arg("w_index"), py::arg("choice") = py::none(), py::arg("threads"))
+      .def("add_image", &PyNetwork::add_image, py::arg("weight"), py::arg("bias"),
+           py::arg("affine"), py::arg("affine_bias"), py::kw_only(), py::arg("w_index"),
+           py::arg("clamp"))
+      .def("render", &PyNetwork::render, py::arg("ws"), py::arg("noise"), py::arg("threads"))
+      .def("profile", &PyNetwork::profile, py::arg("ws"), py::arg("threads"))
+      .def("memory", &PyNetwork::memory);
+  m.def("isa", [](const std::string& isa) {
+    return fastgan::cpu::kIsaNames[static_cast<int>(parse_isa(isa))];
+  }, py::arg("isa") = "");
+  m.def("lanes", [](const std::string& isa) { return kernels_of(parse_isa(isa)).lanes; },
+        py::arg("isa") = "");
+  m.def("default_choice", [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {
+    return from_choice(default_choice(to_shape(i, o, h, w, up), kernels_of(parse_isa(isa)).lanes, threads));
+  }, py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
+     py::arg("up"), py::arg("threads"), py::arg("isa") = "");
+  m.def("candidates", [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {
+    std::vector<py::dict> found;
+    for (const Choice& c : candidates(to_shape(i, o, h, w, up), kernels_of(parse_isa(isa)).lanes, threads)) found.push_back(from_choice(c));
+    return found;
+  }, py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
+     py::arg("up"), py::arg("threads"), py::arg("isa") = "");
+  m.def("time_choices", &time_choices, py::arg("in_channels"), py::arg("out_channels"),
+        py::arg("height"), py::arg("width"), py::arg("up"), py::arg("choices"), py::arg("half"),
+        py::arg("threads"), py::arg("rounds"), py::arg("isa") = "");
+}
