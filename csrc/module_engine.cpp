@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdlib>
+#include <mutex>
 #include <optional>
 #include <random>
 
@@ -63,16 +64,14 @@ py::dict from_choice(const Choice& c) {
   return d;
 }
 
-
 class PyNetwork {
  public:
   PyNetwork(int w_dim, int num_ws, int channels, Array constant, float slope, float gain,
             float clamp, float filter_ratio, bool half_weights, const std::string& isa)
-      : network_(
-            Settings{w_dim, num_ws, channels, static_cast<int>(constant.shape(1)),
-                     static_cast<int>(constant.shape(2)), Activation{slope, clamp, filter_ratio},
-                     gain, half_weights},
-            parse_isa(isa)) {
+      : network_(Settings{w_dim, num_ws, channels, static_cast<int>(constant.shape(1)),
+                          static_cast<int>(constant.shape(2)),
+                          Activation{slope, clamp, filter_ratio}, gain, half_weights},
+                 parse_isa(isa)) {
     if (constant.ndim() != 3) throw std::invalid_argument("constant: expected [C, H, W]");
     if (channels < 1 || channels > 4) throw std::invalid_argument("expected 1 to 4 image channels");
     network_.set_const(constant.data(), static_cast<int>(constant.shape(0)));
@@ -84,7 +83,9 @@ class PyNetwork {
                 std::optional<Array> noise, float noise_strength, bool up, int w_index,
                 std::optional<py::dict> choice, int threads) {
     const bool turn = network_.convs().size() % 2 == 1;  // conv, then up and conv in turn
-    if (up != turn) throw std::invalid_argument("expected convolutions in the order conv, up, conv, up, conv, ...");
+    if (up != turn)
+      throw std::invalid_argument(
+          "expected convolutions in the order conv, up, conv, up, conv, ...");
     const int out = weight.ndim() == 4 ? static_cast<int>(weight.shape(0)) : 0;
     const LayerShape shape{in_channels_, out, height_, width_, up};
     const float* w = checked("weight", weight, {out, in_channels_, 3, 3});
@@ -114,23 +115,45 @@ class PyNetwork {
   }
 
   Bytes render(Array ws, std::optional<std::vector<Array>> noise, int threads) {
-    return run(ws, noise, threads, nullptr);
+    const py::ssize_t samples = check(ws, threads);
+    Bytes bytes({samples, py::ssize_t{network_.out_height()}, py::ssize_t{network_.out_width()},
+                 py::ssize_t{network_.settings().channels}});
+    run(ws, noise, threads, bytes.mutable_data(), nullptr, nullptr);
+    return bytes;
   }
 
-  std::pair<Bytes, std::vector<py::dict>> profile(Array ws, int threads) {
+  // The image before it is turned into bytes, [N, C, H, W].
+  Array render_pixels(Array ws, std::optional<std::vector<Array>> noise, int threads) {
+    const py::ssize_t samples = check(ws, threads);
+    Array pixels({samples, py::ssize_t{network_.settings().channels},
+                  py::ssize_t{network_.out_height()}, py::ssize_t{network_.out_width()}});
+    run(ws, noise, threads, nullptr, pixels.mutable_data(), nullptr);
+    return pixels;
+  }
+
+  std::vector<py::dict> profile(Array ws, int threads) {
     std::vector<StageTime> times;
-    Bytes bytes = run(ws, std::nullopt, threads, &times);
+    const py::ssize_t samples = check(ws, threads);
+    std::vector<uint8_t> bytes(size_t(samples) * network_.out_height() * network_.out_width() *
+                               network_.settings().channels);
+    run(ws, std::nullopt, threads, bytes.data(), nullptr, &times);
     std::vector<py::dict> rows;
     for (const StageTime& time : times) {
       py::dict row;
       row["name"] = time.name, row["algorithm"] = time.algorithm, row["seconds"] = time.seconds;
-      row["input"] = time.stages.input, row["wait"] = time.stages.wait;
-      row["product"] = time.stages.product, row["output"] = time.stages.output;
+      py::list stages;
+      for (const Stages& each : time.stages) {
+        py::dict stage;
+        stage["input"] = each.input, stage["wait"] = each.wait;
+        stage["product"] = each.product, stage["output"] = each.output;
+        stages.append(stage);
+      }
+      row["stages"] = stages;
       row["flops"] = time.flops, row["weight_bytes"] = time.weight_bytes;
       row["bytes"] = time.bytes;
       rows.push_back(row);
     }
-    return {bytes, rows};
+    return rows;
   }
 
   py::dict memory() const {
@@ -143,23 +166,28 @@ class PyNetwork {
  private:
   int checked_index(int w_index) const {
     if (w_index < 0 || w_index >= network_.settings().num_ws) {
-      throw std::invalid_argument("w_index: expected 0 to num_ws - 1, got " + std::to_string(w_index));
+      throw std::invalid_argument("w_index: expected 0 to num_ws - 1, got " +
+                                  std::to_string(w_index));
     }
     return w_index;
   }
 
-  Bytes run(const Array& ws, const std::optional<std::vector<Array>>& noise, int threads,
-            std::vector<StageTime>* times) {
+  // The number of samples.
+  py::ssize_t check(const Array& ws, int threads) const {
     if (images_ == 0 || images_ * 2 != network_.convs().size() + 1) {
       throw std::invalid_argument("the network is not complete: its last level has no image");
     }
     if (threads < 1) throw std::invalid_argument("threads: expected at least 1");
     const Settings& settings = network_.settings();
     const py::ssize_t samples = ws.ndim() == 3 ? ws.shape(0) : 0;
-    const float* w = checked("ws", ws, {samples, settings.num_ws, settings.w_dim});
-    const int height = network_.out_height(), width = network_.out_width();
-    Bytes bytes({samples, py::ssize_t{height}, py::ssize_t{width}, py::ssize_t{settings.channels}});
-    if (samples == 0) return bytes;
+    checked("ws", ws, {samples, settings.num_ws, settings.w_dim});
+    return samples;
+  }
+
+  void run(const Array& ws, const std::optional<std::vector<Array>>& noise, int threads,
+           uint8_t* bytes, float* pixels, std::vector<StageTime>* times) {
+    const py::ssize_t samples = ws.shape(0);
+    if (samples == 0) return;
     std::vector<const float*> drawn;
     if (noise) {
       if (noise->size() != network_.convs().size()) {
@@ -171,15 +199,15 @@ class PyNetwork {
             checked("noise", (*noise)[l], {samples, shape.out_height(), shape.out_width()}));
       }
     }
-    uint8_t* to = bytes.mutable_data();
-    {
-      py::gil_scoped_release release;
-      network_.render(static_cast<int>(samples), w, noise ? &drawn : nullptr, threads, to, times);
-    }
-    return bytes;
+    const float* w = ws.data();
+    py::gil_scoped_release release;
+    std::lock_guard<std::mutex> lock(mutex_);  // one frame at a time: they share memory
+    network_.render(static_cast<int>(samples), w, noise ? &drawn : nullptr, threads, bytes, pixels,
+                    times);
   }
 
   Network network_;
+  std::mutex mutex_;
   int in_channels_ = 0, height_ = 0, width_ = 0;
   size_t images_ = 0;
 };
@@ -216,21 +244,25 @@ std::vector<double> time_choices(int in_channels, int out_channels, int height, 
     return v;
   };
   View in = view(height, width), out = view(shape.out_height(), shape.out_width());
-  Buffer<float> x(in.plane * vectors(in_channels, lanes)), y(out.plane * vectors(out_channels, lanes));
+  Buffer<float> x(in.plane * vectors(in_channels, lanes)),
+      y(out.plane * vectors(out_channels, lanes));
   Buffer<float> scratch(scratch_size), noise(size_t(shape.out_height()) * shape.out_width());
-  Buffer<float> styles(size_t(vectors(in_channels, lanes)) * lanes), scales(size_t(vectors(out_channels, lanes)) * lanes);
+  Buffer<float> styles(size_t(vectors(in_channels, lanes)) * lanes),
+      scales(size_t(vectors(out_channels, lanes)) * lanes);
   for (size_t i = 0; i < styles.size(); ++i) styles[i] = 1;
   for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.1f;
   in.data = x.get() + in.row + lanes, out.data = y.get() + out.row + lanes;
   for (size_t i = 0; i < x.size(); ++i) x[i] = normal(random);
   Team team(threads);
+  RowQueue queue(threads);
   std::vector<double> best(parsed.size(), 1e30);
   for (int round = 0; round < rounds; ++round) {
     for (size_t i = 0; i < layers.size(); ++i) {
       const auto start = std::chrono::steady_clock::now();
       team.run([&](int thread) {
         Call call{};
-        call.thread = thread, call.threads = threads, call.team = &team, call.samples = 1;
+        call.thread = thread, call.threads = threads, call.team = &team, call.queue = &queue,
+        call.samples = 1;
         call.in = in, call.out = out, call.styles = styles.get(), call.scales = scales.get();
         call.noise = noise.get(), call.scratch = scratch.get();
         layers[i]->run(call);
@@ -261,23 +293,38 @@ PYBIND11_MODULE(_engine, m) {
            py::arg("affine"), py::arg("affine_bias"), py::kw_only(), py::arg("w_index"),
            py::arg("clamp"))
       .def("render", &PyNetwork::render, py::arg("ws"), py::arg("noise"), py::arg("threads"))
+      .def("render_pixels", &PyNetwork::render_pixels, py::arg("ws"), py::arg("noise"),
+           py::arg("threads"))
       .def("profile", &PyNetwork::profile, py::arg("ws"), py::arg("threads"))
       .def("memory", &PyNetwork::memory);
-  m.def("isa", [](const std::string& isa) {
-    return fastgan::cpu::kIsaNames[static_cast<int>(parse_isa(isa))];
-  }, py::arg("isa") = "");
-  m.def("lanes", [](const std::string& isa) { return kernels_of(parse_isa(isa)).lanes; },
-        py::arg("isa") = "");
-  m.def("default_choice", [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {
-    return from_choice(default_choice(to_shape(i, o, h, w, up), kernels_of(parse_isa(isa)).lanes, threads));
-  }, py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
-     py::arg("up"), py::arg("threads"), py::arg("isa") = "");
-  m.def("candidates", [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {
-    std::vector<py::dict> found;
-    for (const Choice& c : candidates(to_shape(i, o, h, w, up), kernels_of(parse_isa(isa)).lanes, threads)) found.push_back(from_choice(c));
-    return found;
-  }, py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
-     py::arg("up"), py::arg("threads"), py::arg("isa") = "");
+  m.def(
+      "isa",
+      [](const std::string& isa) {
+        return fastgan::cpu::kIsaNames[static_cast<int>(parse_isa(isa))];
+      },
+      py::arg("isa") = "");
+  m.def(
+      "lanes", [](const std::string& isa) { return kernels_of(parse_isa(isa)).lanes; },
+      py::arg("isa") = "");
+  m.def(
+      "default_choice",
+      [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {
+        return from_choice(
+            default_choice(to_shape(i, o, h, w, up), kernels_of(parse_isa(isa)).lanes, threads));
+      },
+      py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
+      py::arg("up"), py::arg("threads"), py::arg("isa") = "");
+  m.def(
+      "candidates",
+      [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {
+        std::vector<py::dict> found;
+        for (const Choice& c :
+             candidates(to_shape(i, o, h, w, up), kernels_of(parse_isa(isa)).lanes, threads))
+          found.push_back(from_choice(c));
+        return found;
+      },
+      py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
+      py::arg("up"), py::arg("threads"), py::arg("isa") = "");
   m.def("time_choices", &time_choices, py::arg("in_channels"), py::arg("out_channels"),
         py::arg("height"), py::arg("width"), py::arg("up"), py::arg("choices"), py::arg("half"),
         py::arg("threads"), py::arg("rounds"), py::arg("isa") = "");

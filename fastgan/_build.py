@@ -60,7 +60,7 @@ def engine_flags() -> list[str]:
     flags = cpu_flags()[1:]  # without torch's
     if sys.platform == "win32":
         return flags
-    return [*flags, "-Wno-maybe-uninitialized", "-pthread"]
+    return [*flags, "-Wno-maybe-uninitialized", "-Wno-uninitialized", "-pthread"]
 
 
 def engine_link_flags() -> list[str]:

@@ -69,8 +69,7 @@ static inline void sums(const Vec* from, float* to) {
 #if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
   __m256 halves[4];
   for (int i = 0; i < 4; ++i) {
-    halves[i] =
-        _mm256_add_ps(_mm512_castps512_ps256(from[i]), _mm512_extractf32x8_ps(from[i], 1));
+    halves[i] = _mm256_add_ps(_mm512_castps512_ps256(from[i]), _mm512_extractf32x8_ps(from[i], 1));
   }
   sums4(halves, to);
 #elif defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 8

@@ -51,7 +51,8 @@ std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads) 
     if ((tile == 1 && side > 16) || (tile > 1 && side <= tile)) continue;
     for (int columns = 1; columns <= 4; ++columns) {
       for (int batch : {12, 14, 16, 24, 28, 32, 42, 48, 64, 96, 128}) {
-        if (batch > tiles_along(shape.height, tile) * tiles_along(shape.width, tile) && batch > 12) continue;
+        if (batch > tiles_along(shape.height, tile) * tiles_along(shape.width, tile) && batch > 12)
+          continue;
         for (int solo = 0; solo < 2; ++solo) {
           if (solo == 0 && (threads == 1 || batch < 24)) continue;
           const Choice choice{tile, solo == 1, batch, columns};

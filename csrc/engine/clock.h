@@ -13,7 +13,7 @@ class StageClock {
     if (stages_ != nullptr) last_ = std::chrono::steady_clock::now();
   }
   // What passed since the last call goes to a stage.
-  void lap(double Stages::*stage) {
+  void lap(double Stages::* stage) {
     if (stages_ == nullptr) return;
     const auto now = std::chrono::steady_clock::now();
     stages_->*stage += std::chrono::duration<double>(now - last_).count();

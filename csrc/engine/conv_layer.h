@@ -30,16 +30,16 @@ class ConvLayer final : public Layer {
   }
 
   size_t weight_bytes() const override { return products_.weight_bytes(); }
-  double flops() const override {
-    return products_.flops_per_tile() * tile_rows_ * tile_columns_;
+  double flops() const override { return products_.flops_per_tile() * tile_rows_ * tile_columns_; }
+  int input_overhang_rows() const override {
+    return tile_rows_ * kOut + kIn - kOut - 1 - shape_.height;
   }
-  int input_overhang_rows() const override { return tile_rows_ * kOut + kIn - kOut - 1 - shape_.height; }
   int input_overhang_columns() const override {
     return tile_columns_ * kOut + kIn - kOut - 1 - shape_.width;
   }
   size_t scratch_floats(int threads) const override {
     return products_.v_floats() * (choice_.solo ? threads : 2) + products_.m_floats() * threads +
-           (choice_.solo ? strip_floats() * slots() * threads : 0);
+           (choice_.solo ? strip_floats() * group_rows() * threads : 0);
   }
 
   void run(const Call& call) override {
@@ -47,8 +47,12 @@ class ConvLayer final : public Layer {
       zero_border(call, vectors(shape_.out_channels, kLanes), shape_.height, shape_.width);
     }
     const int rows = call.samples * tile_rows_;
-    if (!choice_.solo) return run_tiles(call, 0, rows, call.thread, call.threads);
-    run_tiles(call, rows * call.thread / call.threads, rows * (call.thread + 1) / call.threads, 0, 1);
+    if (!choice_.solo) return run_team(call, rows);
+    StageClock clock(call.stages);
+    call.queue->start(call.thread, rows);
+    for (int begin, end; call.queue->take(call.thread, group_rows(), 1, begin, end);) {
+      run_rows(call, begin, end, clock);
+    }
   }
 
  private:
@@ -67,51 +71,65 @@ class ConvLayer final : public Layer {
     }
   }
 
-  // Rows of tiles that a batch touches: as many slots are needed where no image is kept and a sink
-  // looks at the rows when the batch is complete.
-  int slots() const {
-    if (tile_columns_ % choice_.batch == 0) return 1;
-    const int whole = choice_.batch / tile_columns_;
-    return choice_.batch % tile_columns_ == 0 ? whole : whole + 2;
+  // Rows of tiles that a thread works on at a time, when it works on its own.
+  int group_rows() const {
+    return choice_.batch > tile_columns_ ? choice_.batch / tile_columns_ : 1;
   }
-  float* slot(float* strips, int row) const { return strips + strip_floats() * (row % slots()); }
+  // Where the outputs of such rows go when no image is kept and only a sink looks at them.
   size_t strip_floats() const {
     return size_t(vectors(shape_.out_channels, kLanes)) * kOut * strip_row();
   }
   size_t strip_row() const { return size_t(tile_columns_) * kOut * kLanes; }
+  float* strip_of(const Call& call, int row) const {
+    float* const strips =
+        call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.threads;
+    return strips + strip_floats() * (group_rows() * call.thread + row % group_rows());
+  }
 
-  // Tiles of the rows begin..end - 1, by a team of which this thread is number `me`.
-  void run_tiles(const Call& call, int begin, int end, int me, int team) const {
-    const int alone = choice_.solo ? call.thread : 0;
+  void run_rows(const Call& call, int begin, int end, StageClock& clock) const {
     float* const m = call.scratch + products_.m_floats() * call.thread;
-    float* const v_all = call.scratch + products_.m_floats() * call.threads;
-    float* const strips = v_all + products_.v_floats() * (choice_.solo ? call.threads : 2) +
-                         strip_floats() * slots() * call.thread;
-    const int first = begin * tile_columns_, last = end * tile_columns_;
-    const int out_blocks = products_.out_blocks();
+    float* const v =
+        call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
+    const int last = end * tile_columns_;
+    for (int t = begin * tile_columns_; t < last; t += choice_.batch) {
+      const int tiles = least(choice_.batch, last - t);
+      for (int b = 0; b < products_.blocks(); ++b) transform_input(call, b, t, 0, tiles, v);
+      clock.lap(&Stages::input);
+      for (int b = 0; b < products_.out_blocks(); ++b) {
+        products_.run(b, tiles, v, m);
+        clock.lap(&Stages::product);
+        transform_output_of(call, b, t, tiles, m);
+        clock.lap(&Stages::output);
+      }
+    }
+    for (int row = begin; row < end && call.sink != nullptr; ++row) tell(call, row);
+    clock.lap(&Stages::output);
+  }
+
+  // All tiles by all threads: they share the input channels of a batch, then the output channels.
+  void run_team(const Call& call, int rows) const {
+    const int me = call.thread, team = call.threads, last = rows * tile_columns_;
+    float* const m = call.scratch + products_.m_floats() * me;
+    const int blocks = products_.blocks(), out_blocks = products_.out_blocks();
     StageClock clock(call.stages);
     int turn = 0;
-    for (int t = first; t < last; t += choice_.batch, turn ^= 1) {
+    for (int t = 0; t < last; t += choice_.batch, turn ^= 1) {
       const int tiles = least(choice_.batch, last - t);
-      float* const v = v_all + products_.v_floats() * (choice_.solo ? alone : turn);
-      const int parts = products_.blocks() % team == 0 ? 1 : team, items = products_.blocks() * parts;
+      float* const v = call.scratch + products_.m_floats() * team + products_.v_floats() * turn;
+      const int parts = blocks % team == 0 ? 1 : team, items = blocks * parts;
       for (int i = items * me / team; i < items * (me + 1) / team; ++i) {
-        const int part = i % parts, from = tiles * part / parts;
-        transform_input(call, i / parts, t, from, tiles * (part + 1) / parts, v);
+        const int part = i % parts;
+        transform_input(call, i / parts, t, tiles * part / parts, tiles * (part + 1) / parts, v);
       }
       clock.lap(&Stages::input);
-      if (team > 1) {
-        call.team->barrier();
-        clock.lap(&Stages::wait);
-      }
+      call.team->barrier();
+      clock.lap(&Stages::wait);
       for (int b = out_blocks * me / team; b < out_blocks * (me + 1) / team; ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        transform_output_of(call, b, t, tiles, m, strips);
+        transform_output_of(call, b, t, tiles, m);
         clock.lap(&Stages::output);
       }
-      if (choice_.solo && call.sink != nullptr) tell(call, t, tiles, strips);
-      clock.lap(&Stages::output);
     }
   }
 
@@ -144,23 +162,21 @@ class ConvLayer final : public Layer {
     }
   }
 
-  void transform_output_of(const Call& call, int block, int t, int tiles, const float* m,
-                           float* strips) const {
+  void transform_output_of(const Call& call, int block, int t, int tiles, const float* m) const {
     switch (choice_.columns) {
       case 4:
-        return transform_output<4>(call, block, t, tiles, m, strips);
+        return transform_output<4>(call, block, t, tiles, m);
       case 3:
-        return transform_output<3>(call, block, t, tiles, m, strips);
+        return transform_output<3>(call, block, t, tiles, m);
       case 2:
-        return transform_output<2>(call, block, t, tiles, m, strips);
+        return transform_output<2>(call, block, t, tiles, m);
       default:
-        return transform_output<1>(call, block, t, tiles, m, strips);
+        return transform_output<1>(call, block, t, tiles, m);
     }
   }
 
   template <int NV>
-  void transform_output(const Call& call, int block, int t, int tiles, const float* m,
-                        float* strips) const {
+  void transform_output(const Call& call, int block, int t, int tiles, const float* m) const {
     const size_t point_step = size_t(choice_.batch) * NV * kLanes;
     const int padded = vectors(shape_.out_channels, kLanes) * kLanes;
     for (int i = 0; i < tiles; ++i) {
@@ -182,7 +198,8 @@ class ConvLayer final : public Layer {
           FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
         }
         const bool local = call.out.data == nullptr;
-        float* to = local ? slot(strips, tile / tile_columns_) + size_t(c) * kOut * strip_row() : call.out.at(sample, c, y);
+        float* to = local ? strip_of(call, tile / tile_columns_) + size_t(c) * kOut * strip_row()
+                          : call.out.at(sample, c, y);
         const size_t row = local ? strip_row() : call.out.row;
         to += size_t(x) * kLanes;
         if (y + kOut <= shape_.height && x + kOut <= shape_.width) {
@@ -207,18 +224,16 @@ class ConvLayer final : public Layer {
     }
   }
 
-  // Hands the rows that a batch completed to the sink.
-  void tell(const Call& call, int t, int tiles, float* strips) const {
-    for (int row = t / tile_columns_; (row + 1) * tile_columns_ <= t + tiles; ++row) {
-      const int sample = row / tile_rows_, y = row % tile_rows_ * kOut;
-      View rows = call.out;
-      if (call.out.data == nullptr) {
-        rows = {slot(strips, row), strip_row(), size_t(kOut) * strip_row(), 0};
-      } else {
-        rows.data = call.out.at(sample, 0, y);
-      }
-      call.sink->rows(sample, y, least(y + kOut, shape_.height), rows);
+  // Hands a row of tiles to the sink.
+  void tell(const Call& call, int row) const {
+    const int sample = row / tile_rows_, y = row % tile_rows_ * kOut;
+    View rows = call.out;
+    if (call.out.data == nullptr) {
+      rows = {strip_of(call, row), strip_row(), size_t(kOut) * strip_row(), 0};
+    } else {
+      rows.data = call.out.at(sample, 0, y);
     }
+    call.sink->rows(sample, y, least(y + kOut, shape_.height), rows);
   }
 
   const LayerShape shape_;

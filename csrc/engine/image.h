@@ -16,9 +16,9 @@ struct ImageShape {
 
 // One row of one image. Steps are in floats.
 struct ImageRow {
-  const float* features;   // the row in channel block 0
-  size_t plane;            // from block to block
-  const float* modulated;  // ToImage::modulate
+  const float* features;    // the row in channel block 0
+  size_t plane;             // from block to block
+  const float* modulated;   // ToImage::modulate
   const float *near, *far;  // the two nearest rows of the level below, null: none
   size_t below_step;        // from channel to channel there
   float* line;              // [channel][width]

@@ -24,8 +24,8 @@ struct MatrixPart {
 struct Kernels {
   int lanes;
   std::unique_ptr<Layer> (*make_layer)(const LayerShape& shape, const Choice& choice,
-                                       const Activation& activation, bool half,
-                                       const float* weight, const float* bias);
+                                       const Activation& activation, bool half, const float* weight,
+                                       const float* bias);
   std::unique_ptr<ToImage> (*make_to_image)(const ImageShape& shape, const float* weight,
                                             const float* bias);
   // y = matrix x + bias.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "engine/row_queue.h"
 #include "engine/team.h"
 
 namespace fastgan::engine {
@@ -64,6 +65,7 @@ struct Stages {
 struct Call {
   int thread, threads;
   Team* team;
+  RowQueue* queue;
   int samples;
   View in, out;         // out.data null: rows only go to the sink, and the layer must be solo
   const float* styles;  // [sample][input channels, whole vectors]

@@ -32,6 +32,7 @@ struct Network::Frame {
   size_t ws_step;   // from sample to sample
   bool drawn;       // noise of drawn_noise_ instead of the stored one
   uint8_t* bytes;
+  float* pixels;
   std::vector<StageTime>* times;
 };
 
@@ -122,7 +123,11 @@ void Network::add_image(int in_channels, int w_index, float clamp, const float* 
                         const float* bias, const float* affine, const float* affine_bias) {
   ImageStage stage;
   const LayerShape& conv = convs_.back().shape;
-  stage.shape = {in_channels, settings_.channels, conv.out_height(), conv.out_width(), clamp,
+  stage.shape = {in_channels,
+                 settings_.channels,
+                 conv.out_height(),
+                 conv.out_width(),
+                 clamp,
                  settings_.activation.filter_ratio};
   stage.layer = kernels_.make_to_image(stage.shape, weight, bias);
   stage.w_index = w_index;
@@ -135,9 +140,11 @@ void Network::prepare(int samples, int threads) {
   if (!team_ || team_->threads() != threads || team_process_ != getpid()) {
     if (team_ && team_process_ != getpid()) team_.release();
     team_ = std::make_unique<Team>(threads);
+    queue_ = std::make_unique<RowQueue>(threads);
     team_process_ = getpid();
   }
   if (samples <= samples_ && threads == threads_) return;
+  stages_.assign(threads, Stages());
   samples_ = std::max(samples, samples_), threads_ = threads;
   views_.assign(convs_.size(), View());
   size_t floats[2] = {0, 0}, scratch = 0;
@@ -157,7 +164,8 @@ void Network::prepare(int samples, int threads) {
     conv.styles = Buffer<float>(padded(conv.shape.in_channels) * samples_);
     conv.scales = Buffer<float>(padded(conv.shape.out_channels) * samples_);
   }
-  for (int i = 0; i < 2; ++i) activations_[i] = Buffer<float>(), activations_[i] = Buffer<float>(floats[i]);
+  for (int i = 0; i < 2; ++i)
+    activations_[i] = Buffer<float>(), activations_[i] = Buffer<float>(floats[i]);
   for (size_t l = 0; l < convs_.size(); ++l) {
     const bool kept = l + 1 < convs_.size() || !convs_[l].choice.solo;
     if (kept) views_[l].data = activations_[l % 2].get() + views_[l].row + lanes();
@@ -167,7 +175,8 @@ void Network::prepare(int samples, int threads) {
     const size_t pixels = size_t(image.shape.height) * image.shape.width;
     image.styles = Buffer<float>(padded(image.shape.in_channels) * samples_);
     image.modulated = Buffer<float>(image.layer->modulated_floats() * samples_);
-    if (&image != &images_.back()) image.image = Buffer<float>(pixels * settings_.channels * samples_);
+    if (&image != &images_.back())
+      image.image = Buffer<float>(pixels * settings_.channels * samples_);
   }
   lines_ = Buffer<float>(size_t(out_width()) * settings_.channels * threads);
   ws_ = Buffer<float>(size_t(settings_.num_ws) * padded(settings_.w_dim) * samples_);
@@ -183,7 +192,7 @@ void Network::scale_noise(int samples, const std::vector<const float*>& noise) {
 }
 
 void Network::render(int samples, const float* ws, const std::vector<const float*>* noise,
-                     int threads, uint8_t* bytes, std::vector<StageTime>* times) {
+                     int threads, uint8_t* bytes, float* pixels, std::vector<StageTime>* times) {
   prepare(samples, threads);
   const size_t w_dim = settings_.w_dim, step = padded(settings_.w_dim);
   for (size_t i = 0; i < size_t(samples) * settings_.num_ws; ++i) {
@@ -191,7 +200,7 @@ void Network::render(int samples, const float* ws, const std::vector<const float
   }
   if (noise != nullptr) scale_noise(samples, *noise);
   const Frame frame{samples,          threads, ws_.get(), settings_.num_ws * step,
-                    noise != nullptr, bytes,   times};
+                    noise != nullptr, bytes,   pixels,    times};
   if (times != nullptr) times->clear();
   team_->run([&](int thread) {
     const auto start = std::chrono::steady_clock::now();
@@ -202,7 +211,8 @@ void Network::render(int samples, const float* ws, const std::vector<const float
     if (thread == 0 && times != nullptr) {
       StageTime time;
       time.name = "styles", time.algorithm = "affine, demodulation";
-      time.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      time.seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       for (const ConvStage& conv : convs_) {
         time.weight_bytes += conv.affine.matrix.bytes() + conv.energy.bytes();
         time.flops += 2.0 * samples * (conv.affine.matrix.size() + 1.5 * conv.energy.size());
@@ -221,10 +231,11 @@ void Network::render(int samples, const float* ws, const std::vector<const float
 void Network::compute_styles(const Frame& frame, int thread) {
   auto run = [&](const Affine& affine, int w_index, float* styles, size_t step) {
     const int width = static_cast<int>(padded(settings_.w_dim));
-    kernels_.affine({affine.matrix.get(), width, share(affine.rows, thread, frame.threads),
-                     share(affine.rows, thread + 1, frame.threads),
-                     frame.ws + size_t(w_index) * width, frame.ws_step, frame.samples, styles, step},
-                    affine.bias.get());
+    kernels_.affine(
+        {affine.matrix.get(), width, share(affine.rows, thread, frame.threads),
+         share(affine.rows, thread + 1, frame.threads), frame.ws + size_t(w_index) * width,
+         frame.ws_step, frame.samples, styles, step},
+        affine.bias.get());
   };
   for (ConvStage& conv : convs_) {
     run(conv.affine, conv.w_index, conv.styles.get(), padded(conv.shape.in_channels));
@@ -238,11 +249,10 @@ void Network::compute_scales(const Frame& frame, int thread) {
   for (ConvStage& conv : convs_) {
     const int rows = conv.shape.out_channels;
     const size_t width = padded(conv.shape.in_channels);
-    kernels_.demodulate(
-        {conv.energy.get(), static_cast<int>(width), share(rows, thread, frame.threads),
-         share(rows, thread + 1, frame.threads), conv.styles.get(), width, frame.samples,
-         conv.scales.get(), padded(rows)},
-        conv.gain);
+    kernels_.demodulate({conv.energy.get(), static_cast<int>(width),
+                         share(rows, thread, frame.threads), share(rows, thread + 1, frame.threads),
+                         conv.styles.get(), width, frame.samples, conv.scales.get(), padded(rows)},
+                        conv.gain);
   }
   for (size_t i = thread; i < images_.size(); i += frame.threads) {
     for (int n = 0; n < frame.samples; ++n) {
@@ -271,7 +281,10 @@ void Network::image_rows(const Frame& frame, size_t level, int sample, int first
       row.far = far < 0 || far >= height / 2 ? nullptr : below + size_t(far) * (width / 2);
       row.below_step = pixels / 4;
     }
-    if (is_last) {
+    if (is_last && frame.bytes == nullptr) {
+      row.line = frame.pixels + (size_t(sample) * channels * height + y) * width;
+      row.line_step = pixels;
+    } else if (is_last) {
       row.line = line, row.line_step = width;
       row.bytes = frame.bytes + (size_t(sample) * height + y) * width * channels;
     } else {
@@ -299,10 +312,12 @@ void Network::run_levels(const Frame& frame, int thread) {
     const ConvStage& conv = convs_[l];
     const bool ends_level = l % 2 == 0;  // conv, then up and conv at every further level
     sink.level = l / 2;
-    Stages stages;
+    Stages& stages = stages_[thread];
+    stages = Stages();
     const auto start = std::chrono::steady_clock::now();
     Call call{};
     call.thread = thread, call.threads = frame.threads, call.team = team_.get();
+    call.queue = queue_.get();
     call.samples = frame.samples;
     call.in = l == 0 ? const_view_ : views_[l - 1], call.out = views_[l];
     call.styles = conv.styles.get(), call.scales = conv.scales.get();
@@ -310,9 +325,11 @@ void Network::run_levels(const Frame& frame, int thread) {
     call.noise_step = frame.drawn ? conv.noise.size() : 0;
     call.sink = ends_level ? &sink : nullptr;
     call.scratch = scratch_.get();
-    call.stages = timed && thread == 0 ? &stages : nullptr;
+    call.stages = timed ? &stages : nullptr;
     conv.layer->run(call);
+    StageClock clock(call.stages);
     team_->barrier();
+    clock.lap(&Stages::wait);
     if (ends_level && !conv.choice.solo) {
       const int height = conv.shape.out_height(), rows = frame.samples * height;
       for (int r = share(rows, thread, frame.threads); r < share(rows, thread + 1, frame.threads);
@@ -323,24 +340,34 @@ void Network::run_levels(const Frame& frame, int thread) {
       }
       team_->barrier();
     }
-    if (!timed || thread != 0) continue;
-    StageTime time;
-    time.name = conv.name, time.algorithm = describe(conv.shape, conv.choice), time.stages = stages;
-    time.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    time.flops = conv.layer->flops() * frame.samples;
-    time.weight_bytes = conv.layer->weight_bytes();
-    const double in = double(conv.shape.in_channels) * conv.shape.height * conv.shape.width;
-    const double out =
-        double(conv.shape.out_channels) * conv.shape.out_height() * conv.shape.out_width();
-    time.bytes = time.weight_bytes + size_t((in + out) * 4 * frame.samples);
-    if (ends_level) {
-      const ImageStage& image = images_[sink.level];
-      time.name += " + image";
-      time.flops += 2.0 * out / conv.shape.out_channels * image.shape.in_channels *
-                    image.shape.channels * frame.samples;
-    }
-    frame.times->push_back(time);
+    if (!timed) continue;
+    team_->barrier();  // the stages of all threads are known
+    if (thread == 0)
+      record(frame, l,
+             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    team_->barrier();
   }
+}
+
+void Network::record(const Frame& frame, size_t l, double seconds) const {
+  const ConvStage& conv = convs_[l];
+  StageTime time;
+  time.name = conv.name, time.algorithm = describe(conv.shape, conv.choice);
+  time.stages = stages_;
+  time.seconds = seconds;
+  time.flops = conv.layer->flops() * frame.samples;
+  time.weight_bytes = conv.layer->weight_bytes();
+  const double in = double(conv.shape.in_channels) * conv.shape.height * conv.shape.width;
+  const double out =
+      double(conv.shape.out_channels) * conv.shape.out_height() * conv.shape.out_width();
+  time.bytes = time.weight_bytes + size_t((in + out) * 4 * frame.samples);
+  if (l % 2 == 0) {
+    const ImageStage& image = images_[l / 2];
+    time.name += " + image";
+    time.flops += 2.0 * out / conv.shape.out_channels * image.shape.in_channels *
+                  image.shape.channels * frame.samples;
+  }
+  frame.times->push_back(time);
 }
 
 size_t Network::weight_bytes() const {

@@ -44,7 +44,7 @@ struct ImageStage {
 struct StageTime {
   std::string name, algorithm;
   double seconds = 0;
-  Stages stages;  // of the calling thread
+  std::vector<Stages> stages;  // of each thread
   double flops = 0;
   size_t weight_bytes = 0, bytes = 0;
 };
@@ -52,10 +52,10 @@ struct StageTime {
 // Settings that hold for all layers.
 struct Settings {
   int w_dim, num_ws;
-  int channels;  // of the image
+  int channels;       // of the image
   int height, width;  // of the learned constant
   Activation activation;
-  float gain;           // of the activation
+  float gain;  // of the activation
   bool half_weights;
 };
 
@@ -74,10 +74,11 @@ class Network {
   void add_image(int in_channels, int w_index, float clamp, const float* weight, const float* bias,
                  const float* affine, const float* affine_bias);
 
-  // ws [samples][num_ws][w_dim] -> bytes [samples][height][width][channels]. `noise`: for each
+  // ws [samples][num_ws][w_dim] -> bytes [samples][height][width][channels], or, where bytes is
+  // null, pixels [samples][channels][height][width] before the conversion. `noise`: for each
   // convolution [samples][height][width] standard normal, null: the stored one.
   void render(int samples, const float* ws, const std::vector<const float*>* noise, int threads,
-              uint8_t* bytes, std::vector<StageTime>* times);
+              uint8_t* bytes, float* pixels, std::vector<StageTime>* times);
 
   int lanes() const { return kernels_.lanes; }
   int out_height() const;
@@ -98,6 +99,7 @@ class Network {
   void compute_styles(const Frame& frame, int thread);
   void compute_scales(const Frame& frame, int thread);
   void run_levels(const Frame& frame, int thread);
+  void record(const Frame& frame, size_t conv, double seconds) const;
   void image_rows(const Frame& frame, size_t level, int sample, int first, int last,
                   const View& rows, float* line) const;
   size_t padded(int channels) const;
@@ -112,8 +114,10 @@ class Network {
   int samples_ = 0, threads_ = 0;
   Buffer<float> activations_[2], scratch_, lines_, ws_;
   std::vector<Buffer<float>> drawn_noise_;
-  std::vector<View> views_;  // output of each convolution
+  std::vector<Stages> stages_;  // of each thread, in the layer that runs
+  std::vector<View> views_;     // output of each convolution
   std::unique_ptr<Team> team_;
+  std::unique_ptr<RowQueue> queue_;
   int team_process_ = 0;
 };
 

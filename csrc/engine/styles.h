@@ -30,7 +30,8 @@ void affine(const MatrixPart& part, const float* bias) {
   for (int row = part.begin; row < part.end; ++row) {
     const float* a = part.matrix + size_t(row) * part.width;
     for (int n = 0; n < part.samples; ++n) {
-      part.y[part.y_step * n + row] = dot<false>(a, part.x + part.x_step * n, part.width) + bias[row];
+      part.y[part.y_step * n + row] =
+          dot<false>(a, part.x + part.x_step * n, part.width) + bias[row];
     }
   }
 }

@@ -9,7 +9,7 @@
 namespace fastgan::engine {
 namespace {
 
-constexpr int kSpins = 4000;                              // then the core is offered to others
+constexpr int kSpins = 4000;                             // then the core is offered to others
 constexpr std::chrono::microseconds kIdleSpinning{200};  // then a worker sleeps
 
 inline void pause() {

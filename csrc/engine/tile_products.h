@@ -56,8 +56,8 @@ class TileProducts {
   // Where a weight lies.
   W& weight(int out, int point, int in) const {
     const int width = columns_ * kLanes;
-    return weights_[(size_t(out / width) * points_ + point) * point_weights() +
-                    size_t(in) * width + out % width];
+    return weights_[(size_t(out / width) * points_ + point) * point_weights() + size_t(in) * width +
+                    out % width];
   }
   // Where row `row` of a group lies in V, for input block 0 and point 0 of the group.
   size_t v_offset(const Group& g, int row) const {
@@ -144,18 +144,6 @@ inline void zero_border(const Call& call, int blocks, int height, int width) {
     }
     std::memset(pixel - kLanes, 0, (rows - 1 - height) * row * sizeof(float));
   }
-}
-
-// Rows of tiles, of all samples, that a thread computes on its own.
-struct Strip {
-  int sample, first, last;
-};
-
-// The part of `strips` (samples x rows of tiles) that begins at row `begin` and ends at `end`,
-// within one sample.
-inline Strip strip_at(int begin, int end, int rows_per_sample) {
-  const int sample = begin / rows_per_sample, first = begin % rows_per_sample;
-  return {sample, first, least(rows_per_sample, first + end - begin)};
 }
 
 }  // namespace fastgan::engine::FASTGAN_STAMPED

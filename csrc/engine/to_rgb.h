@@ -115,8 +115,8 @@ class ToRgb final : public ToImage {
     }
   }
 
-  // round(127.5 x + 127.5) to 0..255, NaN to 0. Adding 1.5 * 2^23 rounds to an integer and leaves it
-  // in the low bits.
+  // round(127.5 x + 127.5) to 0..255, NaN to 0. Adding 1.5 * 2^23 rounds to an integer and leaves
+  // it in the low bits.
   template <int C>
   void to_bytes(const ImageRow& row) const {
     for (int x = 0; x < shape_.width; ++x) {

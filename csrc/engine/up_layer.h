@@ -2,9 +2,9 @@
 // filtering, and the separable 4-tap filter after it. Only in a stamped region.
 //
 // The transposed convolution splits by the parity of its outputs into 2 x 2, 2 x 1, 1 x 2 and 1 x 1
-// taps; along an axis of two taps A::kIn + 1 products give A::kIn + 1 outputs. Tiles of the input do
-// not overlap, their outputs do, in one row and one column, and are added there. The sums go to a
-// ring of rows for each block of output channels, from which the filter takes complete rows.
+// taps; along an axis of two taps A::kIn + 1 products give A::kIn + 1 outputs. Tiles of the input
+// do not overlap, their outputs do, in one row and one column, and are added there. The sums go to
+// a ring of rows for each block of output channels, from which the filter takes complete rows.
 #pragma once
 
 #include "engine/clock.h"
@@ -40,9 +40,7 @@ class UpLayer final : public Layer {
   }
 
   size_t weight_bytes() const override { return products_.weight_bytes(); }
-  double flops() const override {
-    return products_.flops_per_tile() * tile_rows_ * tile_columns_;
-  }
+  double flops() const override { return products_.flops_per_tile() * tile_rows_ * tile_columns_; }
   int input_overhang_rows() const override { return tile_rows_ * kN - shape_.height; }
   int input_overhang_columns() const override { return tile_columns_ * kN - shape_.width; }
   size_t scratch_floats(int threads) const override {
@@ -52,10 +50,11 @@ class UpLayer final : public Layer {
 
   void run(const Call& call) override {
     zero_border(call, vectors(shape_.out_channels, kLanes), 2 * shape_.height, 2 * shape_.width);
-    const int rows = call.samples * tile_rows_;
-    if (!choice_.solo) return run_strips(call, 0, rows, call.thread, call.threads);
-    run_strips(call, rows * call.thread / call.threads, rows * (call.thread + 1) / call.threads, 0,
-               1);
+    if (choice_.solo) {
+      run_solo(call);
+    } else {
+      for (int n = 0; n < call.samples; ++n) run_team(call, n);
+    }
   }
 
  private:
@@ -77,56 +76,87 @@ class UpLayer final : public Layer {
   }
 
   // A row of the ring: columns -1 .. 2 * (width in whole tiles) + 1 of the transposed convolution.
-  size_t ring_row() const {
-    return size_t(2 * tile_columns_ * kN + 3) * choice_.columns * kLanes;
-  }
+  size_t ring_row() const { return size_t(2 * tile_columns_ * kN + 3) * choice_.columns * kLanes; }
   size_t ring_floats() const { return ring_row() * kRing; }
   float* ring_at(float* ring, int row) const {
     return ring + size_t((row + kRing) % kRing) * ring_row();
   }
 
-  void run_strips(const Call& call, int begin, int end, int me, int team) const {
-    while (begin < end) {
-      const Strip strip = strip_at(begin, end, tile_rows_);
-      run_strip(call, strip, me, team);
-      begin += strip.last - strip.first;
+  // Where a run of rows of one image began, which decides what the ring holds.
+  struct Strip {
+    int sample, start;  // first row of tiles that went into the ring
+    int wanted;         // first row of the output that is made from it
+  };
+
+  // A thread on its own: rows of tiles from the queue. A row that does not follow on the last one
+  // begins a strip, and the rows above it are transformed once more.
+  void run_solo(const Call& call) const {
+    float* const m = call.scratch + products_.m_floats() * call.thread;
+    float* const v =
+        call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
+    float* const ring = call.scratch +
+                        (products_.m_floats() + products_.v_floats()) * call.threads +
+                        ring_floats() * products_.out_blocks() * call.thread;
+    StageClock clock(call.stages);
+    Strip strip{-1, 0, 0};
+    int next = -1;
+    call.queue->start(call.thread, call.samples * tile_rows_);
+    for (int row, end; call.queue->take(call.thread, 1, 3, row, end); next = end) {
+      const int sample = row / tile_rows_, y = row % tile_rows_;
+      int from = y;
+      if (row != next || sample != strip.sample) {
+        from = y > kHalo ? y - kHalo : 0;
+        strip = {sample, from, y == 0 ? 0 : 2 * kN * y - 2};
+        for (int b = 0; b < products_.out_blocks(); ++b) clear_edges(ring + ring_floats() * b);
+      }
+      const int last = (y + 1) * tile_columns_;
+      for (int t = from * tile_columns_; t < last; t += choice_.batch) {
+        const int tiles = least(choice_.batch, last - t);
+        for (int b = 0; b < products_.blocks(); ++b)
+          transform_input(call, sample, b, t, 0, tiles, v);
+        clock.lap(&Stages::input);
+        for (int b = 0; b < products_.out_blocks(); ++b) {
+          products_.run(b, tiles, v, m);
+          clock.lap(&Stages::product);
+          finish_tiles(call, strip, b, t, tiles, m, ring + ring_floats() * b);
+          clock.lap(&Stages::output);
+        }
+      }
     }
   }
 
-  void run_strip(const Call& call, const Strip& strip, int me, int team) const {
-    const int start = strip.first > kHalo ? strip.first - kHalo : 0;  // the rows above, once more
-    float* const m = call.scratch + products_.m_floats() * call.thread;
-    float* const v_all = call.scratch + products_.m_floats() * call.threads;
-    float* const rings = v_all + products_.v_floats() * (choice_.solo ? call.threads : 2) +
-                         ring_floats() * products_.out_blocks() * (choice_.solo ? call.thread : 0);
+  // One image by all threads: they share the input channels of a batch, then the output channels.
+  void run_team(const Call& call, int sample) const {
+    const int me = call.thread, team = call.threads, last = tile_rows_ * tile_columns_;
+    float* const m = call.scratch + products_.m_floats() * me;
+    float* const v_all = call.scratch + products_.m_floats() * team;
+    float* const ring = v_all + 2 * products_.v_floats();
+    const int blocks = products_.blocks();
     const int first_block = products_.out_blocks() * me / team;
     const int last_block = products_.out_blocks() * (me + 1) / team;
-    for (int b = first_block; b < last_block; ++b) clear_edges(rings + ring_floats() * b);
+    for (int b = first_block; b < last_block; ++b) clear_edges(ring + ring_floats() * b);
     StageClock clock(call.stages);
-    const int last = strip.last * tile_columns_;
     int turn = 0;
-    for (int t = start * tile_columns_; t < last; t += choice_.batch, turn ^= 1) {
+    for (int t = 0; t < last; t += choice_.batch, turn ^= 1) {
       const int tiles = least(choice_.batch, last - t);
-      float* const v = v_all + products_.v_floats() * (choice_.solo ? call.thread : turn);
-      const int parts = products_.blocks() % team == 0 ? 1 : team, items = products_.blocks() * parts;
+      float* const v = v_all + products_.v_floats() * turn;
+      const int parts = blocks % team == 0 ? 1 : team, items = blocks * parts;
       for (int i = items * me / team; i < items * (me + 1) / team; ++i) {
         const int part = i % parts, from = tiles * part / parts;
-        transform_input(call, strip.sample, i / parts, t, from, tiles * (part + 1) / parts, v);
+        transform_input(call, sample, i / parts, t, from, tiles * (part + 1) / parts, v);
       }
       clock.lap(&Stages::input);
-      if (team > 1) {
-        call.team->barrier();
-        clock.lap(&Stages::wait);
-      }
+      call.team->barrier();
+      clock.lap(&Stages::wait);
       for (int b = first_block; b < last_block; ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        finish_tiles(call, strip, start, b, t, tiles, m, rings + ring_floats() * b);
+        finish_tiles(call, {sample, 0, 0}, b, t, tiles, m, ring + ring_floats() * b);
         clock.lap(&Stages::output);
       }
     }
-    // The next strip of a team begins with the buffer of V that this one may have ended with.
-    if (team > 1) call.team->barrier();
+    // The next image begins with the buffer of V that this one may have ended with.
+    call.team->barrier();
   }
 
   // Zeros where the filter reads and no tile is added: the row above the image, the first and the
@@ -176,41 +206,42 @@ class UpLayer final : public Layer {
       FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
         A::data(pixels[r], transformed);
         to_v = rows_v + products_.v_offset(mixed, i * kN + r) + floats * mixed.panel;
-        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) store(to_v + q * mixed.v_step, transformed[q]);
+        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q)
+            store(to_v + q * mixed.v_step, transformed[q]);
       }
     }
   }
 
-  void finish_tiles(const Call& call, const Strip& strip, int start, int block, int t, int tiles,
+  void finish_tiles(const Call& call, const Strip& strip, int block, int t, int tiles,
                     const float* m, float* ring) const {
     switch (choice_.columns) {
       case 4:
-        return finish_tiles<4>(call, strip, start, block, t, tiles, m, ring);
+        return finish_tiles<4>(call, strip, block, t, tiles, m, ring);
       case 3:
-        return finish_tiles<3>(call, strip, start, block, t, tiles, m, ring);
+        return finish_tiles<3>(call, strip, block, t, tiles, m, ring);
       case 2:
-        return finish_tiles<2>(call, strip, start, block, t, tiles, m, ring);
+        return finish_tiles<2>(call, strip, block, t, tiles, m, ring);
       default:
-        return finish_tiles<1>(call, strip, start, block, t, tiles, m, ring);
+        return finish_tiles<1>(call, strip, block, t, tiles, m, ring);
     }
   }
 
   template <int NV>
-  void finish_tiles(const Call& call, const Strip& strip, int start, int block, int t, int tiles,
+  void finish_tiles(const Call& call, const Strip& strip, int block, int t, int tiles,
                     const float* m, float* ring) const {
     for (int i = 0; i < tiles; ++i) {
       const int x = (t + i) % tile_columns_, y = (t + i) / tile_columns_;
-      add_tile<NV>(i, x, y, y == start, m, ring);
+      add_tile<NV>(i, x, y, y == strip.start, m, ring);
       if (x < tile_columns_ - 1) continue;
       // Rows that no later tile adds to. The row 2 kN (y + 1) is shared with the tiles below.
-      const int from = y == start && start == 0 ? 0 : 2 * kN * y - 2;
+      const int from = y == 0 ? 0 : 2 * kN * y - 2;
       int end = 2 * kN * (y + 1) - 2;
       if (y == tile_rows_ - 1) {
         end = 2 * shape_.height;
         std::memset(ring_at(ring, end + 1), 0, ring_row() * sizeof(float));
       }
-      const int wanted = strip.first == 0 ? 0 : 2 * kN * strip.first - 2;
-      for (int row = from > wanted ? from : wanted; row < least(end, 2 * shape_.height); ++row) {
+      const int first = from > strip.wanted ? from : strip.wanted;
+      for (int row = first; row < least(end, 2 * shape_.height); ++row) {
         filter_row<NV>(call, strip.sample, block, row, ring);
       }
     }
