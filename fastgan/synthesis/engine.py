@@ -5,6 +5,7 @@ The engines are in cpu_engine.py (C++), torch_engine.py and cuda_engine.py.
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import logging
@@ -118,6 +119,8 @@ def _cpu_engine(generator: nn.Module, precision: str, noise_mode: str) -> Any | 
     if reason is not None:
         log_once(f"synthesis: the C++ engine is not used: {reason}; torch renders, slower")
         return None
+    if any(parameter.device.type != "cpu" for parameter in generator.parameters()):
+        generator = copy.deepcopy(generator).to("cpu")
     return module.CpuEngine(generator, precision=precision, noise_mode=noise_mode)
 
 

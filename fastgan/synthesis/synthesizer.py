@@ -157,7 +157,7 @@ class Synthesizer:
             numbers, c = None, inputs.conditions(labels, len(latents), self.c_dim)
         else:
             numbers = inputs.seed_numbers(seeds)
-            latents = latents_from_seeds(numbers, self.z_dim)
+            latents = latents_from_seeds(numbers, self.z_dim).float()
             if labels is None and self.c_dim > 0:
                 labels = labels_for_seeds(self.c_dim, numbers, None)
             c = inputs.conditions(labels, len(latents), self.c_dim)
@@ -240,7 +240,7 @@ class Synthesizer:
         else:
             source = noise_from_seeds(seeds)
             draws = [source(layer, *size) for layer, size in enumerate(self._noise_sizes)]
-        return [draw.to(self.device) for draw in draws]
+        return [draw.to(self.device, torch.float32) for draw in draws]
 
     def _reference_images(self, generator: nn.Module) -> np.ndarray:
         """What "fp32" makes of PSNR_SEEDS."""
@@ -287,13 +287,15 @@ def _model_file(path: Path) -> Path:
 
     Checkpoints hold weights by player, for a recipe to sort out; recipes are above this room.
     """
+    folder = path.parent if path.name == "tensors.safetensors" else path
+    if (folder / "state.json").is_file():
+        model = folder.absolute().parent.parent / "model.safetensors"
+        raise CheckpointError(
+            f"{path}: a checkpoint, for training to go on; the model that training writes with its "
+            f"checkpoints is {model}"
+        )
     if not path.is_dir():
         return path
-    if (path / "model.safetensors").is_file():
-        return path / "model.safetensors"
-    if (path / "state.json").is_file():
-        raise CheckpointError(
-            f"{path}: a checkpoint for training, not a model; load the model.safetensors in the "
-            "folder of the run, which training writes with its checkpoints"
-        )
-    raise CheckpointError(f"{path}: no model.safetensors in this folder")
+    if not (path / "model.safetensors").is_file():
+        raise CheckpointError(f"{path}: no model.safetensors in this folder")
+    return path / "model.safetensors"
