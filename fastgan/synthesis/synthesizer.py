@@ -10,18 +10,17 @@ import math
 import os
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fastgan.errors import CheckpointError, ConfigError
+from fastgan.errors import ConfigError
 from fastgan.synthesis import inputs
 from fastgan.synthesis.engine import PRECISIONS, LayerProfile, build_engine, log
 from fastgan.synthesis.inputs import Array
-from fastgan.synthesis.model_file import load_generator
+from fastgan.synthesis.model_file import find_model, load_generator
 from fastgan.synthesis.sampling import (
     batches,
     check_options,
@@ -109,7 +108,7 @@ class Synthesizer:
             CheckpointError: no model there, or damaged.
             ConfigError: an option does not fit.
         """
-        return cls(load_generator(_model_file(Path(path))), **options)
+        return cls(load_generator(find_model(path)), **options)
 
     @property
     def engine(self) -> str:
@@ -280,22 +279,3 @@ def _usable(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"device: cannot use {str(device)!r} here ({reason})") from error
-
-
-def _model_file(path: Path) -> Path:
-    """The model file that a path means.
-
-    Checkpoints hold weights by player, for a recipe to sort out; recipes are above this room.
-    """
-    folder = path.parent if path.name == "tensors.safetensors" else path
-    if (folder / "state.json").is_file():
-        model = folder.absolute().parent.parent / "model.safetensors"
-        raise CheckpointError(
-            f"{path}: a checkpoint, for training to go on; the model that training writes with its "
-            f"checkpoints is {model}"
-        )
-    if not path.is_dir():
-        return path
-    if not (path / "model.safetensors").is_file():
-        raise CheckpointError(f"{path}: no model.safetensors in this folder")
-    return path / "model.safetensors"
