@@ -4,6 +4,8 @@ Public names live here; the work is done in the rooms below (ops, nn, networks, 
 training, data, synthesis). Importing compiles nothing and touches no device.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import torch  # noqa: F401  # before the extension: it links against torch's libraries
 
 from fastgan import nn, ops
@@ -17,14 +19,26 @@ from fastgan.errors import (
     FastganError,
 )
 
+if TYPE_CHECKING:
+    from fastgan.synthesis.synthesizer import Synthesizer
+
 __all__ = [
     "BackendUnavailableError",
     "CheckpointError",
     "ConfigError",
     "DataError",
     "FastganError",
+    "Synthesizer",
     "__version__",
     "nn",
     "ops",
     "use_backend",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Synthesizer":  # networks and image files come with it, which ops do without
+        from fastgan.synthesis.synthesizer import Synthesizer
+
+        return Synthesizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,7 @@ settings, the pictures and the report live here (the plot and the table in demo_
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from fastgan.metrics.diversity import mean_pairwise_distance
 from fastgan.metrics.sliced_wasserstein import sliced_wasserstein
 from fastgan.recipes import stylegan2
 from fastgan.synthesis.images import enlarge, make_grid, save_png, to_uint8
+from fastgan.synthesis.interpolation import walk
 from fastgan.synthesis.model_file import load_generator
-from fastgan.synthesis.sampling import interpolate, sample
+from fastgan.synthesis.sampling import labels_for_seeds, latents_from_seeds, sample
+from fastgan.synthesis.synthesizer import Synthesizer
 from fastgan.synthesis.video import write_video
 from fastgan.training import TrainingState, start_state, train
 
@@ -132,16 +134,17 @@ def run_demo(
     seconds = state.seconds
 
     generator = load_generator(out / "model.safetensors")
-    fakes = sample(generator, range(settings.count))
+    synthesizer = Synthesizer(generator).warmup()
+    fakes = torch.from_numpy(synthesizer.render(seeds=range(settings.count)))
     _picture(out / "fakes.png", fakes[: settings.grid])
-    video = write_video(out / "interpolation.mp4", _walks(generator, settings), settings.frames)
+    video = write_video(out / "interpolation.mp4", _walks(synthesizer, settings), settings.frames)
     plotted = plot_losses(out / "metrics.jsonl", out / "losses.png")
     if not plotted:
         console.print(
             "losses.png left out: matplotlib is not installed (pip install fastgan[demo])"
         )
     report = report_of(state, seconds, generator) | {
-        "synthesis": _speed(generator, settings.frames_timed),
+        "synthesis": _speed(synthesizer, settings.frames_timed),
         "quality": quality(reals, init, fakes),
         "video": video.name,
         "wall_seconds": round(time.monotonic() - started, 2),
@@ -239,29 +242,33 @@ def _picture(path: Path, images: Tensor, *, synthetic: bool = True) -> None:
     save_png(path, grid, {"synthetic": synthetic, "Software": "fastgan demo"})
 
 
-def _walks(generator: nn.Module, settings: DemoSettings) -> Tensor:
-    """Several walks side by side, [frames, H, W, C]."""
+def _walks(synthesizer: Synthesizer, settings: DemoSettings) -> Tensor:
+    """Several closed walks in W side by side, [frames, H, W, C]."""
     walks = []
-    for walk in range(settings.walks):
-        seeds = range(1000 + walk * settings.stops, 1000 + (walk + 1) * settings.stops)
-        walks.append(enlarge(interpolate(generator, seeds, settings.frames), 3))
+    for first in range(1000, 1000 + settings.walks * settings.stops, settings.stops):
+        seeds = range(first, first + settings.stops)
+        z = latents_from_seeds(seeds, synthesizer.z_dim)
+        stops = synthesizer.map(z, labels_for_seeds(synthesizer.c_dim, seeds, None)).cpu()
+        frames = torch.from_numpy(synthesizer.render_w(walk(stops, settings.frames)))
+        walks.append(enlarge(frames, 3))
     columns = (settings.walks + 1) // 2
     return torch.stack([make_grid(torch.stack(f), columns) for f in zip(*walks, strict=True)])
 
 
-@torch.no_grad()
-def _speed(generator: nn.Module, count: int) -> Mapping[str, float]:
-    """Frames per second at batch 1, constant noise, from latent to float image."""
-    latents: Sequence[Tensor] = torch.randn(count, 1, int(generator.z_dim)).unbind()  # type: ignore[arg-type]
+def _speed(synthesizer: Synthesizer, count: int) -> Mapping[str, Any]:
+    """Frames per second at batch 1, constant noise, from latent to bytes."""
+    latents = torch.randn(count, 1, synthesizer.z_dim)
+    labels = labels_for_seeds(synthesizer.c_dim, [0], None)
     for z in latents[:5]:
-        generator(z, noise_mode="const")
+        synthesizer.render(z, labels=labels)
     seconds = []
     for z in latents:
         started = time.perf_counter()
-        generator(z, noise_mode="const")
+        synthesizer.render(z, labels=labels)
         seconds.append(time.perf_counter() - started)
     seconds.sort()
     return {
+        "engine": synthesizer.engine,
         "batch": 1,
         "frames": count,
         "frames_per_second": count / sum(seconds),

@@ -67,7 +67,9 @@ def summary_table(report: Mapping[str, Any], out: Path) -> Table:
     seconds = f"{training['seconds']:.0f} s"
     table.add_row("training", f"{training['images']:,} images in {seconds}")
     table.add_row("training speed", f"{training['images_per_second']:.1f} images/s")
-    speed = f"{synthesis['frames_per_second']:.0f} frames/s at batch 1"
+    speed = (
+        f"{synthesis['frames_per_second']:.0f} frames/s at batch 1, engine {synthesis['engine']}"
+    )
     table.add_row("synthesis speed", speed)
     for name, ratio in quality["ratios"].items():
         sign = ">=" if name == "diversity" else "<="

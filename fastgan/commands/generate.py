@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from fastgan.errors import ConfigError
 
 if TYPE_CHECKING:  # torch comes with `run`, so that --help stays quick
-    from torch import Tensor, nn
+    import numpy as np
+    from torch import Tensor
+
+    from fastgan.synthesis.synthesizer import Synthesizer
 
 
 @dataclass(frozen=True)
@@ -33,50 +36,62 @@ class Options:
     """For conditional models: class numbers such as 3 or 0-9, repeated over the seeds.
     Left out: class = seed modulo the number of classes."""
     batch: int = 16
-    """Images per forward pass."""
+    """Images per forward pass; large ones are split."""
     columns: int | None = None
     """Images per row of the grid. Left out: as square as possible."""
     device: str = "cpu"
     """Where to run: cpu, cuda, cuda:1, ..."""
+    precision: Literal["fp32", "fp16"] = "fp32"
+    """fp16: weights in half precision, which takes less memory; says how far it is from fp32."""
 
     def run(self) -> int:
-        """Load, sample and write."""
+        """Load, render and write."""
+        import torch
+
         from fastgan.synthesis.images import make_grid
-        from fastgan.synthesis.model_file import load_generator
-        from fastgan.synthesis.sampling import parse_seeds, sample
+        from fastgan.synthesis.model_file import load_model
+        from fastgan.synthesis.sampling import parse_seeds
+        from fastgan.synthesis.synthesizer import Synthesizer
 
         seeds = parse_seeds(self.seeds)
-        if self.columns is not None and self.columns < 1:
-            raise ConfigError(f"columns: expected at least 1, got {self.columns}")
-        generator = self._place(load_generator(self.model))
-        self.out.mkdir(parents=True, exist_ok=True)
-        images = sample(
+        for name, value in (("columns", self.columns), ("batch", self.batch)):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name}: expected at least 1, got {value}")
+        generator, info = load_model(self.model)
+        labels = self._labels(info.c_dim, len(seeds))
+        synthesizer = Synthesizer(
             generator,
-            seeds,
-            truncation=self.truncation,
-            labels=self._labels(generator, len(seeds)),
+            device=self.device,
+            precision=self.precision,
+            truncation_psi=self.truncation,
             noise_mode=self.noise_mode,
-            batch=self.batch,
         )
+        del generator  # the synthesizer has its own weights
+        self.out.mkdir(parents=True, exist_ok=True)
+        images = torch.from_numpy(self._render(synthesizer, seeds, labels))
         self._write(seeds, images, make_grid(images, self.columns))
         print(f"{len(seeds)} images and grid.png in {self.out}")
         return 0
 
-    def _place(self, generator: nn.Module) -> nn.Module:
-        import torch
+    def _render(
+        self, synthesizer: Synthesizer, seeds: list[int], labels: Tensor | None
+    ) -> np.ndarray:
+        import numpy as np
 
-        try:
-            return generator.to(torch.device(self.device))
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
-            raise ConfigError(f"device: cannot use {self.device!r} here ({reason})") from error
+        from fastgan.synthesis.sampling import batches
 
-    def _labels(self, generator: nn.Module, count: int) -> Tensor | None:
+        return np.concatenate(
+            [
+                synthesizer.render(seeds=seeds[r], labels=None if labels is None else labels[r])
+                for r in batches(len(seeds), self.batch)
+            ]
+        )
+
+    def _labels(self, c_dim: int, count: int) -> Tensor | None:
         from fastgan.synthesis.sampling import one_hot, parse_seeds
 
         if self.classes is None:
             return None
-        c_dim = int(generator.c_dim)  # type: ignore[arg-type]
         if c_dim == 0:
             raise ConfigError("classes: the model is not conditional; leave --classes out")
         given = parse_seeds(self.classes, "classes")
@@ -93,6 +108,7 @@ class Options:
             "model_sha256": sha256(self.model),
             "truncation": self.truncation,
             "noise_mode": self.noise_mode,
+            "precision": self.precision,
         }
         for seed, image in zip(seeds, images, strict=True):
             save_png(self.out / f"seed{seed:04d}.png", image, {**origin, "seed": seed})

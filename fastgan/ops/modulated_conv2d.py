@@ -132,6 +132,24 @@ def _with_kernels(
     scale = demodulation(weight, styles) if layer.demodulate else None
     weight = weight.to(x.dtype)
     noise = None if noise is None else noise.to(wide)
+    return modulate(x, weight, styles, scale, noise, bias, layer, activation)
+
+
+def modulate(
+    x: Tensor, weight: Tensor, styles: Tensor, scale: Tensor | None, noise: Tensor | None,
+    bias: Tensor | None, layer: Layer, activation: Activation,
+) -> Tensor:  # fmt: skip
+    """The call on arguments that are what kernels take, for who prepares them once and calls often.
+
+    y = act(scale[n, o] conv2d_resample(x * styles[n, i], weight) + noise + bias), without checks.
+
+    Args:
+        x: [N, C_in, H, W]. weight: [C_out, C_in, kh, kw], in the dtype of x.
+        styles: [N, C_in]; float32 for half-precision x, and so are scale and noise.
+        scale: [N, C_out], the demodulation; None for none.
+        noise, bias: as in `modulated_conv2d`.
+        layer: geometry and backend; not the reference, which has no kernels.
+    """
     y = _fused(x, weight, styles, scale, noise, bias, layer, activation)
     if y is None:
         y = _composed(x, weight, styles, scale, noise, layer)

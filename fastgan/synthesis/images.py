@@ -31,9 +31,14 @@ def to_uint8(images: Tensor) -> Tensor:
     """
     if images.ndim != 4:
         raise ValueError(f"to_uint8: expected images [N, C, H, W], got {tuple(images.shape)}")
-    scaled = images.detach().float().mul(127.5).add(127.5).nan_to_num(nan=0.0)
+    return quantize(images.detach()).cpu()
+
+
+def quantize(images: Tensor) -> Tensor:
+    """What `to_uint8` computes, [N, C, H, W] -> uint8 [N, H, W, C], on the device of the images."""
+    scaled = images.float().mul(127.5).add(127.5).nan_to_num(nan=0.0)
     channels_last = scaled.round().clamp(0, 255).permute(0, 2, 3, 1)  # [N, H, W, C]
-    return channels_last.to(device="cpu", dtype=torch.uint8).contiguous()
+    return channels_last.to(torch.uint8).contiguous()
 
 
 def make_grid(

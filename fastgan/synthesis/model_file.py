@@ -147,6 +147,28 @@ def load_generator(path: str | os.PathLike[str]) -> nn.Module:
     return load_model(path)[0]
 
 
+def find_model(path: str | os.PathLike[str]) -> Path:
+    """Return `path` if it is a file, or the model.safetensors in it if it is the folder of a run.
+
+    Checkpoints hold weights by player, for a recipe to sort out; recipes are above this room.
+
+    Raises: CheckpointError when the folder has no model, or it is a checkpoint for training.
+    """
+    path = Path(path)
+    folder = path.parent if path.name == "tensors.safetensors" else path
+    if (folder / "state.json").is_file():
+        model = folder.absolute().parent.parent / "model.safetensors"
+        raise CheckpointError(
+            f"{path}: a checkpoint, for training to go on; the model that training writes with its "
+            f"checkpoints is {model}"
+        )
+    if not path.is_dir():
+        return path
+    if not (path / "model.safetensors").is_file():
+        raise CheckpointError(f"{path}: no model.safetensors in this folder")
+    return path / "model.safetensors"
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Write tensors as safetensors; each gets storage of its own, as the format demands."""
     own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}

@@ -94,13 +94,14 @@ def sample(
     Returns: uint8 [N, H, W, C] on the CPU.
     Raises: ConfigError for an option that does not fit the generator.
     """
-    _check(generator, truncation, noise_mode, batch)
+    _check_batch(batch)
+    check_options(generator, truncation, noise_mode)
     z = latents_from_seeds(seeds, _size(generator, "z_dim"))
-    labels = _labels(generator, seeds, labels)
+    labels = labels_for_seeds(_size(generator, "c_dim"), seeds, labels)
     parts = []
     with _evaluation(generator):
-        for rows in _batches(len(z), batch):
-            if _is_style_based(generator):
+        for rows in batches(len(z), batch):
+            if is_style_based(generator):
                 ws = _map(generator, z[rows], labels[rows], truncation)
                 images = _synthesize(generator, ws, noise_mode, seeds[rows])
             else:
@@ -132,33 +133,44 @@ def interpolate(
     Returns: uint8 [K * frames, H, W, C] on the CPU.
     Raises: ConfigError for an option that does not fit the generator.
     """
-    _check(generator, truncation, "const", batch)
+    _check_batch(batch)
+    check_options(generator, truncation, "const")
     z = latents_from_seeds(seeds, _size(generator, "z_dim"))
-    labels = _labels(generator, seeds, labels)
+    labels = labels_for_seeds(_size(generator, "c_dim"), seeds, labels)
     with _evaluation(generator):
-        if _is_style_based(generator):
+        if is_style_based(generator):
             path = walk(_map(generator, z, labels, truncation).cpu(), frames)
-            images = [_synthesize(generator, path[r], "const") for r in _batches(len(path), batch)]
+            images = [_synthesize(generator, path[r], "const") for r in batches(len(path), batch)]
         else:
             path, c = walk(z, frames, spherical=True), walk(labels, frames)
-            images = [_plain(generator, path[r], c[r]) for r in _batches(len(path), batch)]
+            images = [_plain(generator, path[r], c[r]) for r in batches(len(path), batch)]
     return torch.cat([to_uint8(part) for part in images])
 
 
-def _check(generator: nn.Module, truncation: float, noise_mode: str, batch: int) -> None:
-    if batch < 1:
-        raise ConfigError(f"batch: expected at least 1, got {batch}")
+def check_options(
+    generator: nn.Module, truncation: float, noise_mode: str, name: str = "truncation"
+) -> None:
+    """Raise ConfigError unless the options fit the generator; `name` is what the message calls
+    the truncation."""
     if noise_mode not in NOISE_MODES:
         raise ConfigError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
     if not -MAX_TRUNCATION <= truncation <= MAX_TRUNCATION:
-        raise ConfigError(f"truncation: expected within +-{MAX_TRUNCATION}, got {truncation}")
-    if truncation != 1 and not _is_style_based(generator):
-        name = type(generator).__name__
-        raise ConfigError(f"truncation: {name} has no mapping network; leave it at 1")
+        raise ConfigError(f"{name}: expected within +-{MAX_TRUNCATION}, got {truncation}")
+    if truncation != 1 and not is_style_based(generator):
+        network = type(generator).__name__
+        raise ConfigError(f"{name}: {network} has no mapping network; leave it at 1")
 
 
-def _labels(generator: nn.Module, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
-    c_dim = _size(generator, "c_dim")
+def _check_batch(batch: int) -> None:
+    if batch < 1:
+        raise ConfigError(f"batch: expected at least 1, got {batch}")
+
+
+def labels_for_seeds(c_dim: int, seeds: Sequence[int], labels: Tensor | None) -> Tensor:
+    """Label rows [N, c_dim]: those given, or class (seed modulo c_dim); [N, 0] without labels.
+
+    Raises: ConfigError when the labels are not [N, c_dim].
+    """
     if labels is None and c_dim > 0:
         return one_hot([seed % c_dim for seed in seeds], c_dim)
     if labels is None:
@@ -181,7 +193,8 @@ def _evaluation(generator: nn.Module) -> Iterator[None]:
         generator.train(was_training)
 
 
-def _is_style_based(generator: nn.Module) -> bool:
+def is_style_based(generator: nn.Module) -> bool:
+    """Whether the generator is a mapping network z -> w and a synthesis network w -> image."""
     return hasattr(generator, "mapping") and hasattr(generator, "synthesis")
 
 
@@ -199,12 +212,18 @@ def _map(generator: Any, z: Tensor, labels: Tensor, truncation: float) -> Tensor
 
 
 def _synthesize(generator: Any, ws: Tensor, noise_mode: str, seeds: Sequence[int] = ()) -> Tensor:
-    noise = _noise_of(seeds) if noise_mode == "random" else None
+    noise = noise_from_seeds(seeds) if noise_mode == "random" else None
     images: Tensor = generator.synthesis(_to(generator, ws), noise_mode=noise_mode, noise=noise)
     return images
 
 
-def _noise_of(seeds: Sequence[int]) -> Callable[[int, int, int], Tensor]:
+def noise_sizes(generator: Any) -> list[tuple[int, int]]:
+    """Height and width of each layer's noise, in the order of the layers; [] without noise."""
+    layers = [part for part in generator.modules() if hasattr(part, "noise_const")]
+    return [layer.size for layer in sorted(layers, key=lambda layer: layer.index)]
+
+
+def noise_from_seeds(seeds: Sequence[int]) -> Callable[[int, int, int], Tensor]:
     """Layer noise that belongs to the seeds, so that a batch does not change it."""
 
     def noise(layer: int, height: int, width: int) -> Tensor:
@@ -236,5 +255,6 @@ def _size(generator: nn.Module, name: str) -> int:
     return int(getattr(generator, name))
 
 
-def _batches(count: int, batch: int) -> Iterator[slice]:
+def batches(count: int, batch: int) -> Iterator[slice]:
+    """Slices of at most `batch` rows that cover `count` rows."""
     return (slice(start, start + batch) for start in range(0, count, batch))

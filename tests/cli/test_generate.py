@@ -55,6 +55,16 @@ def test_a_picture_does_not_depend_on_its_batch(model, tmp_path, noise_mode):
         assert (a - b).abs().max() <= 1  # sums may round differently in another batch size
 
 
+def test_half_precision_is_close_and_says_how_close(model, tmp_path, caplog):
+    generate(model, tmp_path / "a", "--seeds", "3")
+    generate(model, tmp_path / "b", "--seeds", "3", "--precision", "fp16")
+    assert any("dB PSNR against fp32" in record.message for record in caplog.records)
+    a, b = (Image.open(tmp_path / d / "seed0003.png") for d in "ab")
+    assert (a.text["precision"], b.text["precision"]) == ("fp32", "fp16")
+    difference = torch.tensor(list(a.tobytes())) - torch.tensor(list(b.tobytes()))
+    assert difference.abs().max() <= 4
+
+
 @pytest.mark.parametrize("seeds", ["", "x", "5-1", "-3", "1;2", "0-99999999"])
 def test_bad_seeds_get_one_line(seeds, complaint, model, tmp_path):
     line = complaint("generate", "--model", model, f"--seeds={seeds}", "--out", tmp_path / "x")
