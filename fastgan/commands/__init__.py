@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-COMMANDS = ("demo", "train", "generate", "recipes", "doctor", "selftest", "warmup", "bench")
+COMMANDS = ("demo", "train", "generate", "recipes", "doctor", "selftest", "warmup", "tune", "bench")
 
 
 class Command(Protocol):

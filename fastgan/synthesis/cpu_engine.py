@@ -5,8 +5,6 @@ The engine itself is csrc/engine, the class that users see is in synthesizer.py.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Sequence
 from math import sqrt
 from types import ModuleType
@@ -19,16 +17,11 @@ from torch import Tensor, nn
 from fastgan.networks.stylegan2_generator import StyleGAN2Generator
 from fastgan.networks.stylegan2_synthesis import SynthesisLayer, ToRGB
 from fastgan.synthesis.engine import LayerProfile
+from fastgan.synthesis.tuning import Shape, engine_module, tuned_choices
 
 PRECISIONS = ("fp32", "fp16")
 MAX_BATCH = 8  # memory grows with it, and speed does not any more
-
-
-def engine_module() -> ModuleType | None:
-    """The extension module, or None where it was not built."""
-    if importlib.util.find_spec("fastgan._engine") is None:
-        return None
-    return importlib.import_module("fastgan._engine")
+PROFILE_ROUNDS = 10
 
 
 def why_not(generator: nn.Module, precision: str = "fp32") -> str | None:
@@ -37,7 +30,7 @@ def why_not(generator: nn.Module, precision: str = "fp32") -> str | None:
         return "fastgan._engine was not built; install fastgan where a C++ compiler is"
     if not isinstance(generator, StyleGAN2Generator):
         return f"it takes StyleGAN2Generator, not {type(generator).__name__}"
-    options = generator.synthesis.get_submodule("b4").options
+    options = _blocks(generator)[0].options
     if options.architecture != "skip":
         return f"it takes the skip architecture, not {options.architecture}"
     if not 1 <= options.img_channels <= 4:
@@ -77,7 +70,9 @@ class CpuEngine:
         if reason is not None:
             raise ValueError(f"the CPU engine cannot run this generator: {reason}")
         net = cast(StyleGAN2Generator, generator)
-        blocks: list[Any] = [net.synthesis.get_submodule(name) for name, _, _ in net.synthesis.blocks]
+        blocks: list[Any] = [
+            net.synthesis.get_submodule(name) for name, _, _ in net.synthesis.blocks
+        ]
         options = blocks[0].options
         self._network = cast(ModuleType, engine_module()).Network(
             net.w_dim,
@@ -91,9 +86,14 @@ class CpuEngine:
             half_weights=precision == "fp16",
             isa=isa,
         )
-        each_choice = iter(choices or [])
-        for block, (_, first, _) in zip(blocks, net.synthesis.blocks, strict=True):
+        self._ws_shape, self._names = (net.num_ws, net.w_dim), ["styles"]
+        if choices is None:
+            choices = tuned_choices(conv_shapes(net), precision == "fp16", isa)
+        each_choice = iter(choices)
+        for block, (name, first, _) in zip(blocks, net.synthesis.blocks, strict=True):
             layers = [block.conv1] if block.num_conv == 1 else [block.conv0, block.conv1]
+            self._names += [f"{name}.conv0"] * (len(layers) - 1)
+            self._names.append(f"{name}.conv1+torgb")
             for index, layer in enumerate(layers):
                 self._add_conv(layer, first + index, noise_mode, next(each_choice, None))
             self._add_image(block.torgb, first + len(layers))
@@ -142,11 +142,49 @@ class CpuEngine:
 
     def warmup(self) -> None:
         """Render once, so that memory is there and threads are awake."""
-        self.render_w(torch.zeros(1, *self._ws_shape()))
+        self.render_w(torch.zeros(1, *self._ws_shape))
 
-    def profile(self, rounds: int = 10) -> list[LayerProfile]:
-        """Render some frames and return the fastest time of each layer."""
-        raise NotImplementedError
+    def profile(self) -> list[LayerProfile]:
+        """Render frames at batch 1 and return the fastest time of each layer. `flops` are those of
+        the products that are left after minimal filtering."""
+        self.warmup()
+        ws, threads = np.zeros((1, *self._ws_shape), np.float32), torch.get_num_threads()
+        frames = [self._network.profile(ws, threads) for _ in range(PROFILE_ROUNDS)]
+        rows = []
+        for name, *runs in zip(self._names, *frames, strict=True):
+            row = min(runs, key=lambda run: run["seconds"])
+            rows.append(
+                LayerProfile(
+                    name,
+                    row["algorithm"],
+                    row["seconds"] * 1e3,
+                    row["flops"] / row["seconds"] / 1e9,
+                    row["flops"],
+                    row["bytes"],
+                    row["weight_bytes"],
+                )
+            )
+        return rows
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: "weights" as the kernels read them, "total" with all buffers, and the size of the
+        "two_largest_activations"."""
+        return dict(self._network.memory())
+
+
+def _blocks(generator: StyleGAN2Generator) -> list[Any]:
+    return [generator.synthesis.get_submodule(name) for name, _, _ in generator.synthesis.blocks]
+
+
+def conv_shapes(generator: StyleGAN2Generator) -> list[Shape]:
+    """The convolutions of a generator, in the order of the engine."""
+    shapes = []
+    for block in _blocks(generator):
+        for layer in [block.conv1] if block.num_conv == 1 else [block.conv0, block.conv1]:
+            out_channels, in_channels = layer.weight.shape[:2]
+            height, width = (side // layer.up for side in layer.size)
+            shapes.append(Shape(in_channels, out_channels, height, width, layer.up == 2))
+    return shapes
 
 
 def _affine(layer: Any) -> tuple[np.ndarray, np.ndarray]:
