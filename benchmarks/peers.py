@@ -185,7 +185,7 @@ def plugged_in(name: str, made: Callable[..., Any]) -> Maker:
 def named(renderer: Renderer, name: str) -> tuple[str, Renderer]:
     """Return the name in tables, provider/way, and the renderer."""
     if not renderer.way:
-        return name, replace(renderer)
+        return name, renderer
     return f"{name}/{renderer.way}", renderer
 
 
