@@ -25,8 +25,8 @@ FLOAT_TOLERANCE = 1e-4  # of the standard deviation of the image
 LEVELS = 1  # of 256
 
 
-def run(options: Options, peaks: Peaks) -> list[Row]:
-    """Check and time every net; `peaks` are measured anew, in turn with the contenders."""
+def run(options: Options) -> list[Row]:
+    """Check and time every net, and the rates of the machine in turn with the contenders."""
     nets = {net.name: net for net in cases(options.quick)}
     names = plugins.selected("synthesis", nets, options.only)
     extra = {name: peers.plugged_in(name, plugins.load(name)) for name in options.contender}
@@ -46,7 +46,7 @@ def cases(quick: bool) -> Iterable[Net]:
     return [*nets, Net(512, 16384, 1), Net(1024, 16384, 1)]
 
 
-def run_net(net: Net, options: Options, extra: Mapping[str, peers.Maker]) -> list[Row]:
+def run_net(net: Net, options: Options, extra: dict[str, peers.Maker]) -> list[Row]:
     """Check and time the contenders of one net.
 
     Raises: WrongResultError when one of them is wrong; nothing is timed then.

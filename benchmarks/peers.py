@@ -148,7 +148,7 @@ def _exported(
 def to_onnx(module: FoldedSynthesis, ws: Tensor) -> bytes:
     """Export a network at one batch size."""
     _module("onnx")
-    target = io.BytesIO()
+    target: Any = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter that needs no further package is deprecated
         torch.onnx.export(
