@@ -56,6 +56,21 @@ def test_each_peer_is_float32_and_right(name):
     assert found[name]["levels"] <= 1
 
 
+def test_compiled_peer_takes_the_way_that_eager_found(monkeypatch):
+    """With the graphs of torch.compile, but without its code generator: seconds."""
+    compile_with = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda module, **settings: compile_with(module, backend="aot_eager")
+    )
+    best = peers.Renderer("phases channels_last", lambda: None)
+    monkeypatch.setattr(peers, "eager", lambda generator, ws: best)
+    generator, ws = TINY.build()
+    renderer = peers.compiled(generator, ws)
+    assert peers.named(renderer, "compile")[0] == "compile/phases channels_last"
+    found = bench_synthesis.check(TINY.name, {"compile": renderer}, nets.truth(generator, ws))
+    assert found["compile"]["error"] < 1e-5
+
+
 def test_net_has_noise_biases_and_contrast():
     generator, ws = TINY.build()
     synthesis = generator.synthesis

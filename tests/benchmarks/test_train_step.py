@@ -130,3 +130,30 @@ def test_table_says_how_much_faster_fastgan_is():
         for name, seconds in (("fastgan", 1.0), ("eager/plain", 3.0))
     ]  # fmt: skip
     assert tables.train(rows).splitlines()[-1].endswith("| 0.333 (0.667) | 3.00 (3.00) |")
+
+
+def test_compiled_contender_computes_the_same_in_every_phase(monkeypatch):
+    """With the graphs and gradients of torch.compile, but without its code generator: seconds."""
+    compile_with = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda call, **settings: compile_with(call, backend="aot_eager")
+    )
+    model = bench_train_step.cases(True)[0]
+    trainers = {
+        "eager/plain": Trainer(
+            model.recipe, model.config, model.dataset(), change=plain_networks(False)
+        ),
+        "compile/channels_last": Trainer(
+            model.recipe,
+            model.config,
+            model.dataset(),
+            change=plain_networks(True),
+            compiled=True,
+        ),
+    }
+    bench_train_step.check(model.name, trainers)
+    compiled = trainers["compile/channels_last"]
+    nets = compiled.step.state.nets
+    for phase, is_compiled in (("g", True), ("g_pl", False), ("d_r1", False), ("d0", True)):
+        compiled.update(phase)
+        assert (nets["D"].compiled is not None) == is_compiled
