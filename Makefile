@@ -22,7 +22,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help venv build test test-all test-asan test-cuda-build cuda-check cuda-toolchain gpu-baseline demo bench lint format clean
+.PHONY: help venv build test test-all test-asan test-cuda-build cuda-check cuda-toolchain gpu-baseline demo bench bench-gate lint format clean
 unexport PYTHONPATH
 
 help:  ## list the targets
@@ -58,8 +58,11 @@ test-cuda-build: $(CUDA_ENVIRONMENT)  ## build both extensions with a CUDA torch
 demo: build  ## train a small StyleGAN2 on the shipped images for five minutes, and sample it
 	$(BIN)/fastgan demo $(ARGS)
 
-bench: build  ## time every op against plain PyTorch and torch.compile; writes benchmarks/results
+bench: build  ## time ops, synthesis and training against others; writes benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-gate: build  ## fail where a call got slower than the stored run; ARGS=--store keeps this run
+	$(BIN)/python -m pytest -q benchmarks/test_regression.py $(ARGS)
 
 lint: venv  ## check style and types
 	$(BIN)/ruff check .

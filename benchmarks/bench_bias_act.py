@@ -55,6 +55,7 @@ def case(
         # forward reads x and writes y; backward reads grad_y and writes grad_x, and for what does
         # not keep bits reads y
         traffic={"fwd": 2 * x.nbytes, "fwd_bwd": (4 if keeps_bits else 5) * x.nbytes},
+        flops={"fwd": 3.0 * x.numel(), "fwd_bwd": 5.0 * x.numel()},  # sum, slope and gain
         goals={} if goal is None else {"fwd": goal, "fwd_bwd": goal},
         passes=("fwd", "fwd_bwd", "double_bwd"),
     )

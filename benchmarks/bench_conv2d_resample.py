@@ -42,6 +42,8 @@ def case(x: Tensor, weight: Tensor, factor: dict[str, Any], way: Function) -> Ca
 
     pixels = x.shape[0] * x.shape[2] * x.shape[3]
     pixels //= 4 if "down" in factor else 1
+    outputs = 4 * pixels if "up" in factor else pixels
+    traffic = x.nbytes + weight.nbytes + 4 * outputs * weight.shape[0]  # x, the weight, y
     flops = 2 * 9 * weight.shape[0] * weight.shape[1] * pixels
     return Case(
         op="conv2d_resample",
@@ -50,5 +52,6 @@ def case(x: Tensor, weight: Tensor, factor: dict[str, Any], way: Function) -> Ca
         function=function,
         reference=specification,
         plain={"transposed" if "up" in factor else "strided": way},
+        traffic={"fwd": traffic, "fwd_bwd": 3 * traffic},
         flops={"fwd": flops, "fwd_bwd": 3 * flops},
     )

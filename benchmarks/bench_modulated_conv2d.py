@@ -46,6 +46,7 @@ def case(batch: int, channels: int, size: int, up: int) -> Case:
         )
 
     flops = 2 * 9 * channels**2 * batch * size**2
+    traffic = (1 + up**2) * x.nbytes + weight.nbytes + styles.nbytes  # x, y, weight, styles
     return Case(
         op="modulated_conv2d",
         name=f"{sizes(tuple(x.shape))} up{up}",
@@ -56,6 +57,7 @@ def case(batch: int, channels: int, size: int, up: int) -> Case:
             "scaled": partial(plain.modulated, taps=FILTER, up=up),
             "grouped": partial(plain.modulated_grouped, taps=FILTER, up=up),
         },
+        traffic={"fwd": traffic, "fwd_bwd": 3 * traffic},
         flops={"fwd": flops, "fwd_bwd": 3 * flops},
         passes=("fwd", "fwd_bwd", "double_bwd"),
     )

@@ -51,6 +51,8 @@ def case(shape: tuple[int, ...], goal: Goal | None) -> Case:
         # two products and the division read W, the quotient is written; backward reads grad_y
         # and W for their product, grad_y again, and writes grad_W
         traffic={"fwd": 4 * weight.nbytes, "fwd_bwd": 8 * weight.nbytes},
+        # a multiplication and an addition in each product, and the division
+        flops={"fwd": 5.0 * weight.numel(), "fwd_bwd": 10.0 * weight.numel()},
         goals={} if goal is None else {"fwd": goal, "fwd_bwd": goal},
         passes=("fwd", "fwd_bwd", "double_bwd"),
     )

@@ -1,96 +1,196 @@
-"""A training step of StyleGAN2-lite, R1 and path length included: the specification's ops, which
-are literal and not the best plain PyTorch, against fastgan's kernels."""
+"""Training steps on the CPU, phase by phase: fastgan's networks against plain PyTorch ones."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import asdict, replace
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks import plugins
 from benchmarks.providers import WrongResultError
 from benchmarks.report import Row
-from benchmarks.roofline import Peaks
+from benchmarks.roofline import MachineCalls
 from benchmarks.runner import Options
 from benchmarks.timing import Timing, measure
-from fastgan import use_backend
-from fastgan.data import ArrayDataset, shapes
-from fastgan.dispatch import registry
-from fastgan.dispatch.spec import OpCall
-from fastgan.recipes import stylegan2
-from fastgan.training.state import start_state
-from fastgan.training.step import Step
+from benchmarks.trainers import Change, Trainer, kernels, plain_networks
+from fastgan.config import TrainConfig
+from fastgan.data import ArrayDataset, Dataset, shapes
+from fastgan.recipes import dcgan, stylegan2
+from fastgan.training import RecipeModule, keep_freed_memory
 
-TOLERANCE = 1e-2  # relative, of every loss of the first step, in float32
-SMALL: dict[str, Any] = {"batch": 4, "channel_base": 128, "channel_max": 8, "z_dim": 8, "w_dim": 8}
+LOSS_TOLERANCE = 1e-4  # relative
+GRADIENT_TOLERANCE = 5e-3  # |difference| / |gradient| over all parameters: a slope of leaky ReLU
+# that flips near zero, by rounding, shows up in single parameters
+SMALL: dict[str, Any] = {"channel_base": 128, "channel_max": 8, "z_dim": 8, "w_dim": 8}
 
 
-def run(options: Options, peaks: Peaks) -> list[Row]:
-    """Train one copy per backend side by side, and time whole cycles of the lazy penalties."""
-    size = 16 if options.quick else 32
-    config = stylegan2.lite()
-    config = replace(config, device="cpu", **(SMALL if options.quick else {}))
-    cycle = 1 if options.quick else math.lcm(config.r1_every, config.pl_every)
-    images = shapes(256, size, torch.Generator().manual_seed(0)).images
-    steps = {name: _step(name, config, ArrayDataset(images, name="shapes")) for name in _backends()}
-    _check({name: step() for name, step in steps.items()})  # step 0 has every penalty
+@dataclass(frozen=True)
+class Model:
+    """What is trained: a recipe with settings, and the side of the images."""
 
-    def contender(step: Callable[[], dict[str, Tensor]]) -> Callable[[], object]:
-        return lambda: [step() for _ in range(cycle)]
+    recipe: RecipeModule
+    config: TrainConfig
+    size: int
 
+    @property
+    def name(self) -> str:
+        """The case, as tables and --only have it."""
+        name = "stylegan2-lite" if self.recipe.NAME == "stylegan2" else self.recipe.NAME
+        return f"{name} {self.size}x{self.size} batch {self.config.batch}"
+
+    def dataset(self) -> Dataset:
+        """Return generated images of simple shapes."""
+        images = shapes(256, self.size, torch.Generator().manual_seed(0)).images
+        return ArrayDataset(images, name="shapes")
+
+    def phases(self, trainer: Trainer) -> dict[str, float]:
+        """Return how often each phase is due, per step."""
+        found = {}
+        for name, phase in trainer.phases.items():
+            found[name] = 1.0 if phase.is_main else 1.0 / phase.regularizers[0].every
+        has_average = any(p.ema is not None for p in trainer.step.state.players.values())
+        return found | ({"ema": 1.0} if has_average else {})
+
+
+def cases(quick: bool) -> list[Model]:
+    """Return the models."""
+    lite = replace(stylegan2.lite(), device="cpu")
+    if quick:
+        tiny = dcgan.Config(device="cpu", batch=4, channels=4, z_dim=8)
+        return [_model(stylegan2, replace(lite, batch=4, **SMALL), 16), _model(dcgan, tiny, 16)]
+    return [
+        *(_model(stylegan2, replace(lite, batch=batch), 64) for batch in (16, 8)),
+        _model(dcgan, dcgan.Config(device="cpu"), 64),
+    ]
+
+
+def _model(recipe: Any, config: TrainConfig, size: int) -> Model:
+    return Model(recipe, config, size)
+
+
+def run(options: Options) -> list[Row]:
+    """Check and time every model, and the rates of the machine in turn with the contenders."""
+    models = {model.name: model for model in cases(options.quick)}
+    names = plugins.selected("train_step", models, options.only)
+    extra = {name: plugins.load(name) for name in options.contender}
+    keep_freed_memory()  # as `fastgan train` does, for all contenders alike
+    found: list[Row] = []
+    for name in names:
+        print(f"benchmarks: train_step {name}", file=sys.stderr, flush=True)
+        found += run_model(models[name], options, extra)
+    return found
+
+
+def run_model(model: Model, options: Options, extra: Mapping[str, Change]) -> list[Row]:
+    """Check and time the contenders of one model.
+
+    Raises: WrongResultError when one of them is wrong; nothing is timed then.
+    """
+    trainers = _trainers(model, options, extra)
+    check(model.name, trainers)
+    due = model.phases(trainers["fastgan"])
+    machine = MachineCalls(quick=options.quick)
     timings = measure(
-        {name: contender(step) for name, step in steps.items()},
-        rounds=2 if options.quick else min(options.rounds, 5),
+        _calls(trainers, due) | machine.calls,
+        rounds=2 if options.quick else min(options.rounds, 20),
         warmup=1,
         max_seconds=6 * options.max_seconds,
     )
-    case = f"stylegan2-lite {size}x{size} batch {config.batch}, mean of {cycle} steps"
-    return [_row(name, case, timing, cycle, peaks) for name, timing in timings.items()]
-
-
-def _backends() -> list[str]:
-    call = OpCall("bias_act", "cpu", torch.float32)
-    return [name for name in registry.BACKENDS if registry.why_not(name, call) is None]
-
-
-def _step(
-    backend: str, config: stylegan2.Config, dataset: ArrayDataset
-) -> Callable[[], dict[str, Tensor]]:
-    step = Step(start_state(config, stylegan2, dataset))
-
-    def run_step() -> dict[str, Tensor]:
-        with use_backend(backend):
-            return step()
-
-    return run_step
-
-
-def _check(found: dict[str, dict[str, Tensor]]) -> None:
-    expected = found["reference"]
-    for name, means in found.items():
-        for key, value in means.items():
-            error = float((value - expected[key]).abs().max() / expected[key].abs().max())
-            if key.startswith(("loss", "r1", "pl")) and not error <= TOLERANCE:
-                raise WrongResultError(f"train_step: {key} of {name} is off by {error:.1e}")
-
-
-def _row(name: str, case: str, timing: Timing, cycle: int, peaks: Peaks) -> Row:
-    seconds = asdict(timing)
-    per_step = {key: seconds[key] / cycle for key in ("minimum", "median", "p20", "p80")}
-    return {
-        "op": "train_step",
-        "case": case,
-        "dtype": "float32",
-        "layout": "contiguous",
-        "pass": "step",
-        "provider": "eager/literal" if name == "reference" else name,
-        **seconds,
-        **per_step,
-        "roofline": 0.0,
-        "copy_bandwidth": peaks.copy,
+    peaks = machine.peaks(timings)
+    facts = {
+        "suite": "train", "case": model.name, "model": model.recipe.NAME, "size": model.size,
+        "batch": model.config.batch, "dtype": "float32", "copy_bandwidth": peaks.copy,
         "sgemm": peaks.sgemm,
-        "goal": None,
+    }  # fmt: skip
+    return [
+        facts | {"provider": name} | combined({p: timings[f"{name} {p}"] for p in due}, due, model)
+        for name in trainers
+    ]
+
+
+def _trainers(model: Model, options: Options, extra: Mapping[str, Change]) -> dict[str, Trainer]:
+    make = partial(Trainer, model.recipe, model.config, model.dataset())
+    found = {
+        "fastgan": make(backend=kernels()),
+        "eager/plain": make(change=plain_networks(False)),
+        "eager/channels_last": make(change=plain_networks(True)),
     }
+    if options.compile and not options.quick and model.recipe.NAME == "stylegan2":
+        way = _faster_layout({name: found[name] for name in found if name != "fastgan"})
+        change = plain_networks(way == "eager/channels_last")
+        found[f"compile/{way.partition('/')[2]}"] = make(change=change, compiled=True)
+    for name, change in extra.items():
+        found[f"plugin/{name}"] = make(change=change)
+    return found
+
+
+def _faster_layout(trainers: dict[str, Trainer]) -> str:
+    """Return the contender whose updates without penalties are the quickest."""
+    timings = measure(_calls(trainers, ["d0", "g"]), rounds=2, warmup=1)
+    return min(trainers, key=lambda name: sum(timings[f"{name} {p}"].minimum for p in ("d0", "g")))
+
+
+def _calls(trainers: Mapping[str, Trainer], phases: Any) -> dict[str, Callable[[], object]]:
+    return {
+        f"{name} {phase}": partial(trainer.update, phase)
+        for name, trainer in trainers.items()
+        for phase in phases
+    }
+
+
+def combined(timings: Mapping[str, Timing], due: Mapping[str, float], model: Model) -> Row:
+    """Return the seconds of a step with each phase as often as it is due, and images a second."""
+    minimum, median = (
+        sum(getattr(timings[phase], key) * often for phase, often in due.items())
+        for key in ("minimum", "median")
+    )
+    return {
+        "minimum": minimum,
+        "median": median,
+        "rounds": min(timing.rounds for timing in timings.values()),
+        "images_per_second": model.config.batch / minimum,
+        "images_per_second_median": model.config.batch / median,
+        "phases": {phase: asdict(timing) for phase, timing in timings.items()},
+        "due": dict(due),
+    }
+
+
+def check(case: str, trainers: Mapping[str, Trainer]) -> None:
+    """Compare losses and gradients of every phase with those of the plain networks.
+
+    Raises: WrongResultError, naming contender, phase and error.
+    """
+    reference = trainers["eager/plain"]
+    for phase in reference.phases:
+        loss, gradients = reference.gradients(phase)
+        for name, trainer in trainers.items():
+            if trainer is reference:
+                continue
+            other_loss, other = trainer.gradients(phase)
+            if set(other) != set(gradients):
+                raise WrongResultError(
+                    f"train_step {case}: {name} has other parameters than the plain networks: "
+                    f"{', '.join(sorted(set(other) ^ set(gradients))[:3])}, ..."
+                )
+            errors = {
+                "loss": (float((other_loss - loss).abs() / loss.abs()), LOSS_TOLERANCE),
+                "gradient": (_relative(other, gradients), GRADIENT_TOLERANCE),
+            }
+            for what, (error, tolerance) in errors.items():
+                if not error <= tolerance:  # NaN is wrong too
+                    raise WrongResultError(
+                        f"train_step {case}, {phase}: the {what} of {name} is off by {error:.1e}, "
+                        f"more than {tolerance:.0e}"
+                    )
+
+
+def _relative(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """Return |found - expected| / |expected|, over all gradients together."""
+    squares = [(found[name] - truth).square().sum() for name, truth in expected.items()]
+    norm = torch.stack([truth.square().sum() for truth in expected.values()]).sum()
+    return float((torch.stack(squares).sum() / norm).sqrt())

@@ -37,6 +37,7 @@ class Case:
         function: fastgan's op; takes `backend` by keyword.
         reference: the specification, in any precision.
         plain: the same in plain PyTorch, one or more ways; the fastest counts as eager.
+        forward_only: the same in libraries without gradients, by provider/way.
         traffic: least bytes moved, by pass.
         flops: least floating-point operations, by pass.
         goals: by pass.
@@ -49,6 +50,7 @@ class Case:
     function: Function
     reference: Function
     plain: Mapping[str, Function]
+    forward_only: Mapping[str, Function] = field(default_factory=dict)
     traffic: Mapping[Pass, float] = field(default_factory=dict)
     flops: Mapping[Pass, float] = field(default_factory=dict)
     goals: Mapping[Pass, Goal] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""Who is timed: plain PyTorch, torch.compile of it, and fastgan's kernels; and the passes.
+"""Who is timed: plain PyTorch, torch.compile of it, scipy where it has the op, and fastgan's
+kernels; and the passes.
 
 A contender is a call without arguments that returns the tensors of one pass.
 """
@@ -25,12 +26,13 @@ class WrongResultError(RuntimeError):
 
 
 def functions(case: Case, *, compiled: bool) -> dict[str, Function]:
-    """Return {provider: function}: "eager/...", "compile/..." and the kernel backends."""
+    """Return {provider: function}: "eager/...", "compile/...", others and the kernel backends."""
     found: dict[str, Function] = {f"eager/{way}": plain for way, plain in case.plain.items()}
     if compiled:
         torch._dynamo.reset()  # every case is compiled for its own shape, as a user's would be
         for way, plain in case.plain.items():
             found[f"compile/{way}"] = torch.compile(plain, dynamic=False)
+    found |= case.forward_only
     x = case.inputs[0]
     for name in registry.BACKENDS:
         available = registry.why_not(name, OpCall(case.op, x.device.type, x.dtype)) is None
@@ -43,6 +45,7 @@ def contenders(case: Case, which: Pass, found: dict[str, Function]) -> dict[str,
     """Return one call per function for a pass; torch.compile has no double backward."""
     second = which == "double_bwd"
     names = [name for name in found if not (second and name.startswith("compile/"))]
+    names = [name for name in names if which == "fwd" or name not in case.forward_only]
     return {name: contender(found[name], case.inputs, which) for name in names}
 
 

@@ -7,11 +7,13 @@ import platform
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 
+from benchmarks import tables
 from benchmarks.cases import Case, Goal, Pass
 from benchmarks.roofline import Peaks
 from benchmarks.timing import Timing
@@ -31,6 +33,8 @@ def machine() -> Row:
         "commit": _commit(),
         "cpu": _cpu(),
         "cpu_capability": cpu_capability(),
+        "cpu_flags": _cpu_flags(),
+        "peers": _peers(),
     }
 
 
@@ -46,6 +50,9 @@ def rows(case: Case, which: Pass, timings: dict[str, Timing], peaks: Peaks) -> l
             "provider": provider,
             **asdict(timing),
             "roofline": least / timing.minimum,
+            "copy_fraction": case.traffic.get(which, 0.0) / timing.minimum / peaks.copy,
+            "traffic": case.traffic.get(which, 0.0),
+            "flops": case.flops.get(which, 0.0),
             "copy_bandwidth": peaks.copy,
             "sgemm": peaks.sgemm,
             "goal": None if goal is None else asdict(goal),
@@ -68,17 +75,29 @@ def write_page(folder: Path) -> None:
         lines = file.read_text(encoding="utf-8").splitlines()
         results[file.stem] = [json.loads(line) for line in lines]
     text = f"# Benchmark results\n\n{_EXPLANATION}\n\n{page(results)}"
+    pictures = [f"![{file.stem}]({file.name})" for file in sorted(folder.glob("*.png"))]
+    if pictures:
+        text += "\n".join(["\n## Plots\n", *pictures, ""])
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def page(results: Mapping[str, list[Row]]) -> str:
     """Return a section with a table for each benchmark that has rows."""
     sections = [
-        f"## {name}\n\n{_facts(found[0])}\n\n{table(found)}\n"
+        f"## {name}\n\n{_facts(found[0])}\n\n{section(found)}\n"
         for name, found in results.items()
         if found
     ]
+    ops = [row for found in results.values() for row in found if "suite" not in row]
+    if ops:
+        sections.append(f"## Rows that lose\n\n{tables.losers(ops, KEYS)}\n")
     return "\n".join(sections)
+
+
+def section(found: list[Row]) -> str:
+    """Return the table of one benchmark; rows of ops name no suite."""
+    suite: str = found[0].get("suite", "ops")
+    return {"synthesis": tables.synthesis, "train": tables.train}.get(suite, table)(found)
 
 
 _EXPLANATION = """\
@@ -87,7 +106,17 @@ turn in one process, after their results were checked against the specification 
 "eager" and "compile" are the fastest of the plain PyTorch ways to write the op, named behind the
 slash, and torch.compile of them; x is how many times faster the kernel is, by minimum (median).
 "peak" is the least time that the copy bandwidth and SGEMM rate of the run allow, over the minimum;
-data that stays in the caches can pass 100%. A goal is the least "x eager" and "x compile"."""
+data that stays in the caches can pass 100%. A goal is the least "x eager" and "x compile". "copy"
+is the least bytes of the op per second, as a fraction of the copy bandwidth of the run.
+
+Synthesis: images leave as uint8 [N, H, W, C]; all compute in float32 with as many threads; outputs
+were compared with the image of the specification in float64 and with each other. "of the fastest"
+is fastgan's time over that of the fastest other contender, by minimum (median). "direct" is the
+time that the convolutions by definition would take at the SGEMM rate of the run, "roofline" the sum
+over layers of the larger of arithmetic at the SGEMM rate and bytes at the copy bandwidth.
+
+Training: phases were timed apart, in turn, with their optimiser steps, and combined into images a
+second with the lazy penalties at their intervals."""
 
 
 def table(found: list[Row]) -> str:
@@ -95,10 +124,9 @@ def table(found: list[Row]) -> str:
     groups: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in found:
         groups.setdefault(tuple(row[key] for key in KEYS), {})[row["provider"]] = row
-    lines = [
-        "| op | case | pass | eager | compile | kernel | x eager | x compile | peak | goal |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = "op case pass eager compile kernel x_eager x_compile peak goal copy"
+    cells = [cell.replace("_", " ") for cell in head.split()]
+    lines = [f"| {' | '.join(cells)} |", "|---" * len(cells) + "|"]
     for key, providers in groups.items():
         case = f"{key[1]}, {key[3]}" if key[3] != "contiguous" else key[1]
         kernels: list[str | None] = [name for name in providers if "/" not in name]
@@ -113,10 +141,11 @@ def _cells(providers: dict[str, Row], kernel: str | None) -> list[str]:
     row = None if kernel is None else providers[kernel]
     times = [_time(eager), _time(compiled), _time(row)]
     if row is None:
-        return [*times, "-", "-", "-", "-"]
+        return [*times, "-", "-", "-", "-", "-"]
     ratios = [_ratio(eager, row), _ratio(compiled, row)]
     peak = f"{row['roofline']:.0%}" if row["roofline"] else "-"
-    return [*times, *ratios, peak, _verdict(row, eager, compiled)]
+    copy = f"{row['copy_fraction']:.0%}" if row.get("copy_fraction") else "-"
+    return [*times, *ratios, peak, _verdict(row, eager, compiled), copy]
 
 
 def fastest(providers: dict[str, Row], kind: str) -> Row | None:
@@ -153,7 +182,8 @@ def _facts(row: Row) -> str:
     return (
         f"{row['cpu']}, {row['cpu_capability']}, {row['threads']} threads, torch {row['torch']}, "
         f"Python {row['python']}, commit {row['commit']}; "
-        f"copy {row['copy_bandwidth'] / 1e9:.1f} GB/s, SGEMM {row['sgemm'] / 1e9:.0f} GFLOP/s."
+        f"copy {row['copy_bandwidth'] / 1e9:.1f} GB/s, SGEMM {row['sgemm'] / 1e9:.0f} GFLOP/s"
+        f"{', ' + row['peers'] if row.get('peers') else ''}."
     )
 
 
@@ -164,6 +194,26 @@ def _cpu() -> str:
             if line.startswith("model name"):
                 return " ".join(line.split(":", 1)[1].split())
     return platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> str:
+    """Return the flags of the vector and matrix units, as Linux lists them."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    found = next((line for line in lines if line.startswith(("flags", "Features"))), ":")
+    kinds = ("sse4", "avx", "fma", "f16c", "amx", "neon", "asimd", "sve")
+    return " ".join(flag for flag in found.split(":", 1)[1].split() if flag.startswith(kinds))
+
+
+def _peers() -> str:
+    """Return the versions of the runtimes that are compared with, where they are installed."""
+    found = []
+    for name in ("onnxruntime", "openvino", "scipy"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
 
 
 def _commit() -> str:

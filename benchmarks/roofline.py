@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 
-from benchmarks.timing import measure
+from benchmarks.timing import Timing, measure
+
+COPY, SGEMM = "machine/copy", "machine/sgemm"  # names among the contenders of a run
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,30 @@ class Peaks:
         return max(traffic / self.copy, flops / self.sgemm)
 
 
+class MachineCalls:
+    """A copy and a matrix product, to be timed in turn with the contenders of a run.
+
+    Args:
+        quick: take small arrays.
+    """
+
+    def __init__(self, *, quick: bool = False) -> None:
+        elements, self.width = (2**20, 256) if quick else (2**25, 2048)
+        source, target = torch.randn(elements), torch.empty(elements)
+        a, b, c = (torch.randn(self.width, self.width) for _ in range(3))
+        self.nbytes = 2 * source.nbytes  # read and written
+        self.calls: dict[str, Callable[[], object]] = {
+            COPY: lambda: target.copy_(source),
+            SGEMM: lambda: torch.mm(a, b, out=c),
+        }
+
+    def peaks(self, timings: Mapping[str, Timing]) -> Peaks:
+        """Return the rates that go with the minimum times of the two calls."""
+        flops = 2 * self.width**3
+        return Peaks(self.nbytes / timings[COPY].minimum, flops / timings[SGEMM].minimum)
+
+
 def measure_peaks(*, quick: bool = False) -> Peaks:
     """Measure both rates; `quick` takes smaller arrays and fewer rounds."""
-    elements, width = (2**20, 256) if quick else (2**25, 1024)
-    source, target = torch.randn(elements), torch.empty(elements)
-    a, b, c = (torch.randn(width, width) for _ in range(3))
-    timings = measure(
-        {"copy": lambda: target.copy_(source), "sgemm": lambda: torch.mm(a, b, out=c)},
-        rounds=3 if quick else 15,
-    )
-    return Peaks(
-        copy=2 * source.nbytes / timings["copy"].minimum,
-        sgemm=2 * width**3 / timings["sgemm"].minimum,
-    )
+    machine = MachineCalls(quick=quick)
+    return machine.peaks(measure(machine.calls, rounds=3 if quick else 15))

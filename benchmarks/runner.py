@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import providers, report
+from benchmarks import plugins, providers, report
 from benchmarks.cases import Case, Pass
 from benchmarks.report import Row
 from benchmarks.roofline import Peaks
@@ -25,19 +25,31 @@ class Options:
     """Start no further round of a comparison after this many seconds."""
     compile: bool = True
     """Time torch.compile too; each case takes seconds to compile."""
+    only: tuple[str, ...] = ()
+    """Only the cases in whose name a word begins so, such as 256x16384. None named: all."""
+    contender: tuple[str, ...] = ()
+    """Further contenders, module:callable; benchmarks/README.md says what they are called with."""
     out: Path | None = None
-    """Folder for the .jsonl files and the table. None: benchmarks/results, and nothing of a quick
-    run."""
+    """Folder for the .jsonl files, the tables and the plots. None: benchmarks/results, and nothing
+    of a quick run."""
 
 
 def run_cases(cases: Iterable[Case], options: Options, peaks: Peaks) -> list[Row]:
-    """Check and time every pass of every case.
+    """Check and time every pass of every case that the options select.
 
-    Raises: WrongResultError when a contender is wrong; nothing of its case is timed then.
+    Raises:
+        WrongResultError: a contender is wrong; nothing of its case is timed then.
+        ConfigError: the options name a case or a contender that is not there.
     """
     found: list[Row] = []
-    for case in cases:
+    listed = list(cases)
+    extra = {f"plugin/{name}": plugins.load(name) for name in options.contender}
+    names = plugins.selected(listed[0].op, [case.name for case in listed], options.only)
+    for case in [case for case in listed if case.name in names]:
         functions = providers.functions(case, compiled=options.compile and not options.quick)
+        for name, make in extra.items():
+            if (function := make(case)) is not None:
+                functions[name] = function
         for which in case.passes:
             found += run_pass(case, which, providers.contenders(case, which, functions), options,
                               peaks)  # fmt: skip

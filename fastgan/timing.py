@@ -46,6 +46,7 @@ def measure(
     synchronize: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
     timer: Timer | None = None,
+    pause: float = 0.0,
 ) -> dict[str, Timing]:
     """Time the contenders in turn, round after round, so that all meet the same machine.
 
@@ -63,6 +64,8 @@ def measure(
         clock: seconds.
         timer: runs a call and returns its seconds, in place of `synchronize` and `clock`, which
             then only bounds the rounds.
+        pause: seconds to sleep before each timed call, in which the threads of a contender that
+            brings its own pool stop spinning; not timed.
 
     Returns: one Timing per contender.
     """
@@ -79,6 +82,8 @@ def measure(
             if index > 0 and clock() - first > max_seconds:
                 break
             for name in order.sample(names, len(names)):
+                if pause > 0:
+                    time.sleep(pause)
                 seconds[name].append(run(contenders[name]))
     return {name: Timing.of(found) for name, found in seconds.items()}
 

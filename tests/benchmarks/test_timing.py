@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from benchmarks import __main__, providers, report
+from benchmarks import __main__, providers, report, suites
 from benchmarks.bench_bias_act import case
 from benchmarks.cases import Goal
 from benchmarks.roofline import Peaks
@@ -74,6 +74,13 @@ def test_measure_waits_for_the_device_before_each_reading():
     assert found["queued"].minimum == 7.0
 
 
+def test_measure_sleeps_before_timed_calls_alone(monkeypatch):
+    slept = []
+    monkeypatch.setattr("fastgan.timing.time.sleep", slept.append)
+    measure({"a": lambda: None, "b": lambda: None}, rounds=3, warmup=2, pause=0.02)
+    assert slept == [0.02] * 6
+
+
 @pytest.mark.parametrize("which", ["fwd", "fwd_bwd", "double_bwd"])
 def test_check_accepts_the_plain_way(which):
     small = case((2, 3, 4, 5), "swish", channels_last=False)
@@ -127,6 +134,33 @@ def test_table_compares_with_the_fastest_plain_way(milliseconds, verdict):
     assert cells[9] == f"3x, 2x: {verdict}"
 
 
+def test_rows_that_lose_are_listed_with_their_best_backend():
+    small = case((2, 3, 4, 5), "lrelu", channels_last=False)
+    for milliseconds, listed in [(1.04, False), (1.2, True)]:
+        timings = {
+            "eager/a": timing(2.0),
+            "scipy/b": timing(1.0),
+            "slow": timing(9.0),
+            "cpp": timing(milliseconds),
+        }
+        page = report.page({"bias_act": with_facts(report.rows(small, "fwd", timings, PEAKS))})
+        lost = page.partition("## Rows that lose")[2]
+        line = "bias_act 2x3x4x5 lrelu, fwd: cpp takes 1.20 (1.20) times as long as scipy/b"
+        assert (line in lost) == listed
+        assert ("- none" in lost) != listed
+
+
+def with_facts(rows):
+    return [row | report.machine() for row in rows]
+
+
+def test_fraction_of_the_copy_bandwidth_is_a_column():
+    small = case((2, 3, 4, 5), "lrelu", channels_last=False)
+    (row,) = report.rows(small, "fwd", {"cpp": timing(1.0)}, PEAKS)
+    assert row["copy_fraction"] == pytest.approx(2 * 2 * 3 * 4 * 5 * 4 / 1e-3 / PEAKS.copy)
+    assert report.table([row]).splitlines()[2].endswith("| 0% |")
+
+
 def test_roofline_is_the_least_time_over_the_minimum():
     small = case((2, 3, 4, 5), "lrelu", channels_last=False)
     (row,) = report.rows(small, "fwd", {"cpp": timing(1.0)}, PEAKS)
@@ -159,7 +193,7 @@ def test_quick_run_writes_rows_and_a_page(tmp_path, monkeypatch, capsys):
 
 
 def test_every_benchmark_has_cases_that_pass_their_check():
-    for name in set(__main__.NAMES) - {"train_step"}:
+    for name in suites.OPS:
         module = __import__(f"benchmarks.bench_{name}", fromlist=["cases"])
         for small in module.cases(True):
             functions = providers.functions(small, compiled=False)
@@ -170,4 +204,4 @@ def test_every_benchmark_has_cases_that_pass_their_check():
 def test_unknown_name_is_one_line_and_status_2(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["benchmarks", "nothing"])
     assert __main__.main() == 2
-    assert "no benchmark 'nothing'; there are bias_act," in capsys.readouterr().out
+    assert "no benchmark 'nothing'; there are bias_act," in capsys.readouterr().err
