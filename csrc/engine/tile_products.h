@@ -37,7 +37,7 @@ class TileProducts {
         batch_(choice.batch),
         groups_(G) {
     for (int g = 0; g < G; ++g) add(points[g], rows_per_tile[g]);
-    weights_ = Buffer<W>(size_t(out_blocks_) * points_ * point_weights() + 65536 / sizeof(W));
+    weights_ = Buffer<W>(size_t(out_blocks_) * points_ * point_weights());
   }
 
   int blocks() const { return blocks_; }          // of input channels

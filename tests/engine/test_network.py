@@ -58,7 +58,7 @@ def test_the_profile_counts_the_products_that_are_left(engine):
     if engine.lanes() == 16:
         assert rows[2]["flops"] == 2 * 81 * 16 * 16 * 4  # up: 9 x 9 products for a tile of 4 x 4
     assert len(rows[1]["stages"]) == 2
-    assert all(stage["product"] > 0 for row in rows[1:] for stage in row["stages"])
+    assert all(sum(stage["product"] for stage in row["stages"]) > 0 for row in rows[1:])
 
 
 def test_memory_is_what_it_says(engine):
@@ -69,7 +69,7 @@ def test_memory_is_what_it_says(engine):
         4 * s.out_channels * s.height * s.width * (4 if s.up else 1) for s in shapes
     )
     assert found["two_largest_activations"] == sum(activations[-2:])
-    assert 0 < found["weights"] < found["total"]
+    assert 0 < found["weights"] <= found["total"]
 
 
 def test_a_forked_process_renders_too(engine):
