@@ -19,6 +19,7 @@ from fastgan.training.context import StepContext
 from fastgan.training.draws import Draws
 from fastgan.training.recipe import Side
 from fastgan.training.regularizers import Regularizer
+from fastgan.training.spans import EMA, OPTIMIZER
 from fastgan.training.state import TrainingState
 
 Means: TypeAlias = Mapping[str, Tensor]
@@ -44,6 +45,12 @@ class Phase:
     first_real: int
     batch: int
 
+    @property
+    def part(self) -> str:
+        """What a profile calls it: "D" or "G" with the objective, else the lazy penalty's name."""
+        names = "" if self.is_main else "+".join(reg.name for reg in self.regularizers)
+        return names or self.side.upper()
+
 
 class Step:
     """Carries out one step of a run.
@@ -60,10 +67,12 @@ class Step:
         state, batch = self.state, self.state.config.batch
         means: dict[str, Tensor] = {}
         for phase in self.phases():
-            means |= self.update(phase)
-        for player in state.players.values():
-            if player.ema is not None:
-                player.ema.update(batch, state.images_seen)
+            with state.span(phase.part):
+                means |= self.update(phase)
+        with state.span(EMA):
+            for player in state.players.values():
+                if player.ema is not None:
+                    player.ema.update(batch, state.images_seen)
         state.images_seen += batch * max(state.recipe.critic_updates(state.step), 1)
         state.step += 1
         return means
@@ -82,7 +91,8 @@ class Step:
     def update(self, phase: Phase) -> dict[str, Tensor]:
         """Accumulate the gradient of a phase over micro-batches and step its player's optimiser."""
         state, player = self.state, self.state.players[phase.side]
-        player.zero_grad()
+        with state.span(OPTIMIZER):
+            player.zero_grad()
         totals: dict[str, Tensor] = {}
         for draws in self._micro_batches(phase):
             ctx = self.context(phase, draws)
@@ -92,7 +102,8 @@ class Step:
             for name, mean in ctx.recorded.items():
                 totals[name] = totals.get(name, 0) + mean * share
         distributed.sum_over_processes(list(totals.values()))
-        player.update(state.progress)
+        with state.span(OPTIMIZER):
+            player.update(state.progress)
 
         for regularizer in phase.regularizers:
             regularizer.after_update(totals)
