@@ -7,6 +7,7 @@ D, or the like, overrides a method of Step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fastgan.training import distributed
+from fastgan.training.compiled import blocking, compiled_nets, frozen
 from fastgan.training.context import StepContext
 from fastgan.training.draws import Draws
 from fastgan.training.recipe import Side
@@ -61,6 +63,7 @@ class Step:
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state
+        self._compiled = compiled_nets(state)
 
     def __call__(self) -> dict[str, Tensor]:
         """Train for one step; return the means that its updates recorded, over the global batch."""
@@ -94,13 +97,15 @@ class Step:
         with state.span(OPTIMIZER):
             player.zero_grad()
         totals: dict[str, Tensor] = {}
-        for draws in self._micro_batches(phase):
-            ctx = self.context(phase, draws)
-            share = len(draws) / phase.batch  # of the global batch, so that sums are means
-            loss = self.loss(phase, ctx)
-            (loss * share).backward(inputs=player.parameters)
-            for name, mean in ctx.recorded.items():
-                totals[name] = totals.get(name, 0) + mean * share
+        other = state.players["g" if phase.side == "d" else "d"].parameters
+        with frozen(other) if self.is_compiled(phase) else nullcontext():
+            for draws in self._micro_batches(phase):
+                ctx = self.context(phase, draws)
+                share = len(draws) / phase.batch  # of the global batch, so that sums are means
+                loss = self.loss(phase, ctx)
+                (loss * share).backward(inputs=player.parameters)
+                for name, mean in ctx.recorded.items():
+                    totals[name] = totals.get(name, 0) + mean * share
         distributed.sum_over_processes(list(totals.values()))
         with state.span(OPTIMIZER):
             player.update(state.progress)
@@ -112,11 +117,16 @@ class Step:
                 state.recipe.generation.after_update(player.nets[edge.generator], edge, totals)
         return totals
 
+    def is_compiled(self, phase: Phase) -> bool:
+        """Whether the networks of this phase run through the compiler."""
+        return self._compiled is not None and phase.is_main and not blocking(phase.regularizers)
+
     def context(self, phase: Phase, draws: Draws) -> StepContext:
         """Return what the loss of one micro-batch is computed from."""
+        handles = self._compiled if self.is_compiled(phase) else None
         return StepContext(
             self.state.recipe,
-            self.state.nets,
+            self.state.nets if handles is None else handles,
             phase.side,
             draws,
             partial(self.state.data, phase.first_real, draws),
