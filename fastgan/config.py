@@ -50,6 +50,10 @@ class TrainConfig:
     """Number format of weights and images; float64 is for checking."""
     device: str = "auto"
     """Where to train: cpu, cuda, cuda:1, ...; auto takes CUDA when there is one."""
+    compile: bool = False
+    """Run main updates through torch.compile; lazy gradient penalties stay eager."""
+    compile_backend: str = "inductor"
+    """Which compiler: a backend of torch.compile."""
     log_kimg: float = 1.0
     """Write one line of metrics every so many thousand images."""
     sample_kimg: float = 20.0
@@ -64,10 +68,11 @@ class TrainConfig:
     """Write metrics for TensorBoard, too."""
 
     # A run may be resumed with other values of these: they do not change what is learned
-    # (micro_batch only through statistics taken over a forward pass).
+    # (micro_batch only through statistics taken over a forward pass, compile through rounding).
     RESUMABLE: ClassVar[frozenset[str]] = frozenset(
-        ("micro_batch", "total_kimg", "max_minutes", "device", "log_kimg", "sample_kimg",
-         "sample_count", "checkpoint_kimg", "keep_checkpoints", "tensorboard")
+        ("micro_batch", "total_kimg", "max_minutes", "device", "compile", "compile_backend",
+         "log_kimg", "sample_kimg", "sample_count", "checkpoint_kimg", "keep_checkpoints",
+         "tensorboard")
     )  # fmt: skip
 
     def __post_init__(self) -> None:

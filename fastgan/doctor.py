@@ -25,6 +25,7 @@ from fastgan import ops
 from fastgan.dispatch import probe, registry
 from fastgan.dispatch.select import requested_backend, select
 from fastgan.dispatch.spec import OpCall
+from fastgan.training.allocator import allocator_status
 
 PASSES = ("forward", "backward", "2nd backward")
 # Largest error, relative to the largest entry of the float64 result, that float32 may make here:
@@ -147,7 +148,7 @@ def examine() -> dict[str, Any]:
     started = time.perf_counter()
     checks = self_test()
     return {
-        "versions": probe.versions(),
+        "versions": {**probe.versions(), "allocator": allocator_status()},
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith("FASTGAN_")},
         "backends": probe.backend_table(),
         "chosen": chosen,

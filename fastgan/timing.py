@@ -123,6 +123,12 @@ class CudaTimer:
         return float(begin.elapsed_time(end)) / 1e3
 
 
+def now() -> float:
+    """Seconds on the clock, read when the device has done its work."""
+    _synchronize()
+    return time.perf_counter()
+
+
 def _synchronize() -> None:
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()

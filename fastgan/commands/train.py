@@ -42,13 +42,17 @@ class Options(Selection):
 
     The settings of the recipe, listed last, start from the preset's values."""
 
+    profile: bool = False
+    """Time the parts of a few steps, print the table, write a trace for Chrome, and stop."""
+    profile_steps: int | None = None
+    """How many steps, after two of warm-up. Left out: until each lazy penalty has been due."""
     source: Source
     config: TrainConfig
 
     def run(self) -> int:
         """Open the data and train."""
         from fastgan import recipes
-        from fastgan.training import keep_freed_memory, train
+        from fastgan.training import Profile, keep_freed_memory, train
 
         keep_freed_memory()
         out = self.out or Path("out") / self.recipe
@@ -62,7 +66,9 @@ class Options(Selection):
         shape = " x ".join(map(str, dataset.image_shape))
         settings = f"preset {self.preset}" if resume is None else f"from {resume}"
         print(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
-        state = train(self.config, recipes.get(self.recipe), dataset, out, resume=resume)
+        profile = Profile(out, self.profile_steps) if self.profile else None
+        recipe = recipes.get(self.recipe)
+        state = train(self.config, recipe, dataset, out, resume=resume, profile=profile)
         how = f"stopped: {state.stopped}" if state.stopped else "finished"
         print(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
         return 130 if state.stopped and state.stopped.startswith("interrupted") else 0

@@ -18,6 +18,7 @@ from fastgan.config import TrainConfig, check_choice, check_range
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
 from fastgan.networks import (
+    CompiledStyleGAN2Generator,
     PackedDiscriminator,
     StyleGAN2Discriminator,
     StyleGAN2Generator,
@@ -178,6 +179,9 @@ class StyleMixing(Generation):
             cut = torch.where(is_mixed, cut, generator.num_ws)
             ws = mix_styles(ws, second, cut)
         return Generated(generator.synthesis(ws, noise=draws.layer_noise()), ws)
+
+    def compiled(self, net: nn.Module, compiler: Callable[..., Any]) -> nn.Module:
+        return CompiledStyleGAN2Generator(cast(StyleGAN2Generator, net), compiler)
 
     def sample(self, net: nn.Module, ctx: StepContext, edge: Edge) -> Tensor:
         images: Tensor = net(

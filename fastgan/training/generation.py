@@ -6,9 +6,9 @@ mixing, layer noise) subclass it in their recipe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -36,6 +36,11 @@ class Generation:
     def train(self, net: nn.Module, ctx: StepContext, edge: Edge) -> Generated:
         """Return fakes for an update; `ctx.record` may note means for `after_update`."""
         return Generated(net(ctx.generator_input(edge), ctx.fake_condition(edge)))
+
+    def compiled(self, net: nn.Module, compiler: Callable[..., Any]) -> nn.Module:
+        """Return a handle on `net` for `train` that runs through `compiler`, a torch.compile."""
+        handle: nn.Module = compiler(net)
+        return handle
 
     def sample(self, net: nn.Module, ctx: StepContext, edge: Edge) -> Tensor:
         """Return images to look at or to measure; `net` is in evaluation mode."""

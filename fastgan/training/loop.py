@@ -15,8 +15,10 @@ from fastgan.data import Dataset
 from fastgan.training import distributed
 from fastgan.training.checkpoint import load_checkpoint
 from fastgan.training.hooks import Hook
+from fastgan.training.profile import Profile
 from fastgan.training.recipe import RecipeModule
 from fastgan.training.report import default_hooks
+from fastgan.training.spans import LOGGING, STEP
 from fastgan.training.state import TrainingState, start_state
 from fastgan.training.step import Step
 
@@ -29,6 +31,7 @@ def train(
     *,
     resume: str | Path | None = None,
     hooks: Sequence[Hook] | None = None,
+    profile: Profile | None = None,
 ) -> TrainingState:
     """Train a recipe on a dataset until its length, its time limit or an interrupt.
 
@@ -39,6 +42,7 @@ def train(
         out_dir: folder for everything the run writes.
         resume: a checkpoint, or the folder of a run whose newest checkpoint is taken.
         hooks: instead of the log, display, samples, checkpoints and model file of `report`.
+        profile: times some steps, one process's, and ends the run after them.
 
     Returns: the state at the end; `stopped` says why it ended early, or is None.
     Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError when a loss is NaN.
@@ -50,16 +54,25 @@ def train(
     # Only one process writes; a recipe's own hooks are part of training and run in all.
     every_hook = (*state.recipe.hooks, *(observers if distributed.rank() == 0 else ()))
     step = (state.recipe.step_type or Step)(state)
+    watcher = profile if distributed.rank() == 0 else None
 
     for hook in every_hook:
         hook.on_start(state)
+    if watcher is not None:
+        watcher.start(state)
     with stop_on_interrupt(state):
         while state.images_seen < config.total_images and not _must_stop(state):
-            means = step()
-            for hook in every_hook:
-                hook.on_step(state, means)
+            with state.span(STEP):
+                means = step()
+                with state.span(LOGGING):
+                    for hook in every_hook:
+                        hook.on_step(state, means)
+            if watcher is not None:
+                watcher.between_steps(state)
     for hook in every_hook:
         hook.on_end(state)
+    if watcher is not None:
+        watcher.finish(state)
     return state
 
 

@@ -18,6 +18,7 @@ from fastgan.training.context import DataBatch, StepContext
 from fastgan.training.draws import Draws
 from fastgan.training.player import PlayerState
 from fastgan.training.recipe import RecipeModule, Side, TrainingRecipe
+from fastgan.training.spans import DATA, Span, unwatched
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -39,6 +40,7 @@ class TrainingState:
         seconds_before: wall time spent in earlier starts of this run.
         started: when this start began, on the monotonic clock.
         stopped: why the run ends before its length is reached, None while it goes on.
+        span: marks the parts of a step for a profile, see profile.py.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TrainingState:
     seconds_before: float = 0.0
     started: float = field(default_factory=time.monotonic)
     stopped: str | None = None
+    span: Span = unwatched
 
     @property
     def nets(self) -> dict[str, nn.Module]:
@@ -89,11 +92,12 @@ class TrainingState:
             first: position of the global batch in the stream.
             draws: says which samples of the batch; no number is drawn.
         """
-        kept = list(draws.positions)
-        indices = self.order.indices(first, draws.batch)[kept]
-        mirrored = flips(first, draws.batch, self.config.seed)[kept] if self.config.mirror else None
-        images, labels = self.dataset.batch(indices, mirrored)
-        return images.to(draws.device, draws.dtype), labels.to(draws.device, draws.dtype)
+        with self.span(DATA):
+            kept, seed = list(draws.positions), self.config.seed
+            indices = self.order.indices(first, draws.batch)[kept]
+            mirrored = flips(first, draws.batch, seed)[kept] if self.config.mirror else None
+            images, labels = self.dataset.batch(indices, mirrored)
+            return images.to(draws.device, draws.dtype), labels.to(draws.device, draws.dtype)
 
     @torch.no_grad()
     def sample(self, count: int, phase: str = "samples") -> Tensor:

@@ -7,6 +7,7 @@ D, or the like, overrides a method of Step.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
@@ -15,10 +16,12 @@ import torch
 from torch import Tensor
 
 from fastgan.training import distributed
+from fastgan.training.compiled import blocking, compiled_nets, frozen
 from fastgan.training.context import StepContext
 from fastgan.training.draws import Draws
 from fastgan.training.recipe import Side
 from fastgan.training.regularizers import Regularizer
+from fastgan.training.spans import EMA, OPTIMIZER
 from fastgan.training.state import TrainingState
 
 Means: TypeAlias = Mapping[str, Tensor]
@@ -44,6 +47,12 @@ class Phase:
     first_real: int
     batch: int
 
+    @property
+    def part(self) -> str:
+        """What a profile calls it: "D" or "G" with the objective, else the lazy penalty's name."""
+        names = "" if self.is_main else "+".join(reg.name for reg in self.regularizers)
+        return names or self.side.upper()
+
 
 class Step:
     """Carries out one step of a run.
@@ -54,16 +63,19 @@ class Step:
 
     def __init__(self, state: TrainingState) -> None:
         self.state = state
+        self._compiled = compiled_nets(state)
 
     def __call__(self) -> dict[str, Tensor]:
         """Train for one step; return the means that its updates recorded, over the global batch."""
         state, batch = self.state, self.state.config.batch
         means: dict[str, Tensor] = {}
         for phase in self.phases():
-            means |= self.update(phase)
-        for player in state.players.values():
-            if player.ema is not None:
-                player.ema.update(batch, state.images_seen)
+            with state.span(phase.part):
+                means |= self.update(phase)
+        with state.span(EMA):
+            for player in state.players.values():
+                if player.ema is not None:
+                    player.ema.update(batch, state.images_seen)
         state.images_seen += batch * max(state.recipe.critic_updates(state.step), 1)
         state.step += 1
         return means
@@ -82,17 +94,21 @@ class Step:
     def update(self, phase: Phase) -> dict[str, Tensor]:
         """Accumulate the gradient of a phase over micro-batches and step its player's optimiser."""
         state, player = self.state, self.state.players[phase.side]
-        player.zero_grad()
+        with state.span(OPTIMIZER):
+            player.zero_grad()
         totals: dict[str, Tensor] = {}
-        for draws in self._micro_batches(phase):
-            ctx = self.context(phase, draws)
-            share = len(draws) / phase.batch  # of the global batch, so that sums are means
-            loss = self.loss(phase, ctx)
-            (loss * share).backward(inputs=player.parameters)
-            for name, mean in ctx.recorded.items():
-                totals[name] = totals.get(name, 0) + mean * share
+        other = state.players["g" if phase.side == "d" else "d"].parameters
+        with frozen(other) if self.is_compiled(phase) else nullcontext():
+            for draws in self._micro_batches(phase):
+                ctx = self.context(phase, draws)
+                share = len(draws) / phase.batch  # of the global batch, so that sums are means
+                loss = self.loss(phase, ctx)
+                (loss * share).backward(inputs=player.parameters)
+                for name, mean in ctx.recorded.items():
+                    totals[name] = totals.get(name, 0) + mean * share
         distributed.sum_over_processes(list(totals.values()))
-        player.update(state.progress)
+        with state.span(OPTIMIZER):
+            player.update(state.progress)
 
         for regularizer in phase.regularizers:
             regularizer.after_update(totals)
@@ -101,11 +117,16 @@ class Step:
                 state.recipe.generation.after_update(player.nets[edge.generator], edge, totals)
         return totals
 
+    def is_compiled(self, phase: Phase) -> bool:
+        """Whether the networks of this phase run through the compiler."""
+        return self._compiled is not None and phase.is_main and not blocking(phase.regularizers)
+
     def context(self, phase: Phase, draws: Draws) -> StepContext:
         """Return what the loss of one micro-batch is computed from."""
+        handles = self._compiled if self.is_compiled(phase) else None
         return StepContext(
             self.state.recipe,
-            self.state.nets,
+            self.state.nets if handles is None else handles,
             phase.side,
             draws,
             partial(self.state.data, phase.first_real, draws),
