@@ -12,11 +12,13 @@ namespace {
 
 // Floats at the points of a step of tiles: with the weights of a block of channels and what is
 // summed into, about what a second-level cache holds.
-constexpr int64_t kStepFloats = 160 << 10;
+constexpr int64_t kStepFloats = 200 << 10;
 // Tile rows of a part of the weight gradient hold at least so many low pixels.
 constexpr int64_t kPartPixels = 2048;
 constexpr int64_t kMostParts = 8;
+// Channels of a unit of the weight gradient.
 constexpr int kLowBlock = 128;
+constexpr int kHighBlock = 64;
 
 const ResampleKernels& kernels() {
   const ResampleKernels* found = nullptr;
@@ -24,6 +26,9 @@ const ResampleKernels& kernels() {
   if (current_isa() == Isa::kAvx2) found = resample_kernels_avx2();
   return found ? *found : *resample_kernels_portable();
 }
+
+// From this size of low on, tiles of 4 save more products than their weights cost to stream.
+constexpr int64_t kLargeTiles = 32;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -71,8 +76,7 @@ ResampleCall make_call(int64_t samples, int64_t height, int64_t width, int64_t l
   ResampleCall call{};
   call.samples = samples, call.height = height, call.width = width;
   call.low = static_cast<int>(low), call.high = static_cast<int>(high);
-  const int64_t least = std::min(height, width);
-  call.tile = static_cast<int>(tile ? tile : least < 8 ? 2 : 4);
+  call.tile = static_cast<int>(tile ? tile : std::min(height, width) < kLargeTiles ? 2 : 4);
   STD_TORCH_CHECK(call.tile == 1 || call.tile == 2 || call.tile == 4,
                   "conv2d_resample: tile must be 1, 2, 4 or 0 for the best, got ", tile);
   call.group = call.strips = call.step = call.parts = 1;
@@ -87,7 +91,7 @@ int64_t points_per_tile(const ResampleCall& call) {
 // Tile rows of one step, for `channels` channels at the points.
 int64_t rows_per_step(const ResampleCall& call, int64_t channels) {
   const int64_t tiles = std::max<int64_t>(kStepFloats / (points_per_tile(call) * channels), 4);
-  return std::max<int64_t>(tiles / call.tile_columns(), 1);
+  return std::max<int64_t>((tiles + call.tile_columns() / 2) / call.tile_columns(), 1);
 }
 
 // Small images go through the products together, large ones in strips where there are fewer images
@@ -95,7 +99,7 @@ int64_t rows_per_step(const ResampleCall& call, int64_t channels) {
 void share_up(ResampleCall& call) {
   const int64_t threads = torch::stable::get_num_threads(), rows = call.tile_rows();
   const int64_t step = rows_per_step(call, call.low);
-  call.step = std::min(step, rows);
+  call.step = divide_up(rows, divide_up(rows, step));
   if (step >= 2 * rows) {
     const int64_t groups = divide_up(call.samples, step / rows);
     call.group = divide_up(call.samples, divide_up(groups, threads) * threads);
@@ -114,11 +118,14 @@ void share_down(ResampleCall& call) {
 }
 
 void share_grad(ResampleCall& call) {
-  call.low_block = std::min(call.low, kLowBlock);
-  call.step = std::min(rows_per_step(call, call.low_block), call.samples * call.tile_rows());
   const int64_t pixels = call.samples * call.height * call.width;
   const int64_t parts = std::min(pixels / kPartPixels, kMostParts);
   call.parts = std::max<int64_t>(std::min(parts, call.samples * call.tile_rows()), 1);
+  call.high_block = std::min(call.high, kHighBlock);
+  call.low_block = std::min(call.low, call.parts > 1 ? kLowBlock : kLowBlock / 2);
+  const int64_t rows = divide_up(call.samples * call.tile_rows(), call.parts);
+  const int64_t most = rows_per_step(call, (call.low_block + call.high_block) / 2);
+  call.step = divide_up(rows, divide_up(rows, most));
 }
 
 ResampleWeight weight_view(const float* values, int64_t low_step, int64_t high_step, int64_t row,

@@ -12,9 +12,7 @@ template <class A>
 class FilteredTiles {
  public:
   explicit FilteredTiles(const ResampleCall& call)
-      : call_(call),
-        tile_rows_(call.tile_rows()),
-        columns_(2 * A::kIn * call.tile_columns() + 1) {}
+      : call_(call), tile_rows_(call.tile_rows()), columns_(2 * A::kIn * call.tile_columns() + 1) {}
 
   int64_t scratch(int vectors) const {
     return (2 * A::kIn * least(call_.step, tile_rows_) + 1) * columns_ * vectors * kLanes;

@@ -1,5 +1,6 @@
 // 3x3 convolutions joined with up- or downsampling by 2, in float32 on channels_last images: what
-// the launcher (conv2d_resample.cpp) hands to the kernels, and their table for each instruction set.
+// the launcher (conv2d_resample.cpp) hands to the kernels, and their table for each instruction
+// set.
 //
 // Three functions, each the gradient of the other two. With W a 3x3 weight and t four taps,
 //   T[2i + k, 2j + l, o]  = sum_c W[c, o, k, l] low[i, j, c], summed where several (i, k) meet
@@ -32,9 +33,9 @@ struct ResampleCall {
   // Tile rows that are transformed and multiplied at once. down and weight gradient count tile rows
   // through all samples.
   int64_t step;
-  // weight gradient: parts of the sum over tile rows, and rows of low channels in a unit.
+  // weight gradient: parts of the sum over tile rows, and channels in a unit, multiples of 32.
   int64_t parts;
-  int low_block;
+  int low_block, high_block;
 
   int64_t tile_rows() const { return (height + tile - 1) / tile; }
   int64_t tile_columns() const { return (width + tile - 1) / tile; }
@@ -56,8 +57,8 @@ struct ResampleKernels {
                int64_t end);
 
   int64_t (*up_scratch)(const ResampleCall&);
-  void (*up)(const ResampleCall&, const float* low, const float* packed, float* high,
-             int64_t begin, int64_t end, float* scratch);
+  void (*up)(const ResampleCall&, const float* low, const float* packed, float* high, int64_t begin,
+             int64_t end, float* scratch);
 
   int64_t (*down_scratch)(const ResampleCall&);
   void (*down)(const ResampleCall&, const float* high, const float* packed, float* low,

@@ -5,22 +5,21 @@
 
 namespace fastgan::cpu::FASTGAN_STAMPED {
 
-
 // Calls `name<A>` for the tile size of the call.
-#define FASTGAN_FOR_TILE(expression)                \
-  switch (call.tile) {                              \
-    case 4: {                                       \
-      using A = Up4;                                \
-      return expression;                            \
-    }                                               \
-    case 2: {                                       \
-      using A = Up2;                                \
-      return expression;                            \
-    }                                               \
-    default: {                                      \
-      using A = Up1;                                \
-      return expression;                            \
-    }                                               \
+#define FASTGAN_FOR_TILE(expression) \
+  switch (call.tile) {               \
+    case 4: {                        \
+      using A = Up4;                 \
+      return expression;             \
+    }                                \
+    case 2: {                        \
+      using A = Up2;                 \
+      return expression;             \
+    }                                \
+    default: {                       \
+      using A = Up1;                 \
+      return expression;             \
+    }                                \
   }
 
 static int64_t packed_size_of(const ResampleCall& call) { FASTGAN_FOR_TILE(packed_size<A>(call)) }
@@ -62,9 +61,9 @@ static void weight_grad_of(const ResampleCall& call, const float* points,
 }
 
 static const ResampleKernels kResampleKernels = {
-    &packed_size_of,  &pack_units_of,    &pack_of,   &up_scratch_of,  &up_of,
-    &down_scratch_of, &down_of,          &points_size_of, &points_units_of,
-    &points_scratch_of, &points_of, &weight_grad_of,
+    &packed_size_of,  &pack_units_of,     &pack_of,   &up_scratch_of,
+    &up_of,           &down_scratch_of,   &down_of,   &points_size_of,
+    &points_units_of, &points_scratch_of, &points_of, &weight_grad_of,
 };
 
 }  // namespace fastgan::cpu::FASTGAN_STAMPED

@@ -1,7 +1,8 @@
 // Tiles of conv2d_resample: where their points lie in memory, and the transforms to and from them.
 // The transform of a tile is nested: an axis has kPoints even points, for taps 0 and 2, and the odd
 // outputs, which need no transform. So there are (kPoints + 1)^2 matrix products, called jobs; the
-// index of a job is py (kPoints + 1) + px, where kPoints stands for "odd". Only in a stamped region.
+// index of a job is py (kPoints + 1) + px, where kPoints stands for "odd". Only in a stamped
+// region.
 #pragma once
 
 #include "cpu/conv2d_resample_kernel.h"
@@ -25,9 +26,7 @@ struct Tile {
 
   // 0 for a job that is transformed along both axes, 1 along one, 2 along none.
   static constexpr int kind(int job) { return (job / kSide == kOdd) + (job % kSide == kOdd); }
-  static constexpr int rows(int kind) {
-    return kind == 2 ? kLow * kLow : kind == 1 ? kLow : 1;
-  }
+  static constexpr int rows(int kind) { return kind == 2 ? kLow * kLow : kind == 1 ? kLow : 1; }
 };
 
 // Where the entries of the jobs lie, for a number of tiles. Inputs of products are either panels
@@ -43,9 +42,7 @@ struct Plan {
   int64_t step[3];                                     // from one vector of channels to the next
   int32_t* at[3];                                      // offset of a row
 
-  static int64_t table_size(int64_t tiles) {
-    return tiles * (1 + A::kIn + A::kIn * A::kIn);
-  }
+  static int64_t table_size(int64_t tiles) { return tiles * (1 + A::kIn + A::kIn * A::kIn); }
   // An upper bound of `inputs`; the last panel of a job may be short.
   static int64_t input_size(int64_t tiles, int64_t channels) {
     return (tiles * Shape::kRows + Shape::kJobs * kMostRows) * channels + Shape::kJobs * 64;

@@ -78,7 +78,8 @@ class Up {
           add_tiles(t, n, bottom - top, top > from);
           float* below = t + kStride * (bottom - top) * row_;
           if (at_end) std::memset(below + kKept * row_, 0, row_ * sizeof(float));
-          if (bottom < to) std::memcpy(kept + n * kKept * row_, below, kKept * row_ * sizeof(float));
+          if (bottom < to)
+            std::memcpy(kept + n * kKept * row_, below, kKept * row_ * sizeof(float));
           filter(t, n, block, kStride * top - 3, begin, end);
         }
       }

@@ -67,7 +67,8 @@ void pack(const ResampleCall& call, bool up, const ResampleWeight& weight, float
   const int64_t in = up ? weight.low : weight.high, out = up ? weight.high : weight.low;
   const int64_t job = size.inputs * size.columns;
   for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t block = unit / (size.inputs / kLanes), k0 = unit % (size.inputs / kLanes) * kLanes;
+    const int64_t block = unit / (size.inputs / kLanes),
+                  k0 = unit % (size.inputs / kLanes) * kLanes;
     for (int64_t k = k0; k < k0 + kLanes; ++k) {
       for (int v = 0; v < size.vectors; ++v) {
         const int64_t n = block * size.columns + v * kLanes;

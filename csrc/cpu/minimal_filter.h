@@ -2,10 +2,10 @@
 // evaluating polynomials at points. A 2-D algorithm is the nesting of two of them. Every struct has
 //   data:   inputs -> points         out: products at the points -> outputs
 //   weight: taps -> points, in double, once
-// and where gradients need them, data_adjoint (points -> inputs) and out_adjoint (outputs -> points),
-// the transposed matrices;
 // and with P points a 2-D tile takes P x P products per channel pair. The points are small exact
-// binary fractions: they decide the rounding error. Only in a stamped region.
+// binary fractions: they decide the rounding error. Where gradients need the transposed matrices,
+// there are data_adjoint (points -> inputs) and out_adjoint (outputs -> points). Only in a stamped
+// region.
 //
 // Source: Winograd 1980, "Arithmetic Complexity of Computations"; Lavin and Gray 2016, "Fast
 // Algorithms for Convolutional Neural Networks".

@@ -1,7 +1,8 @@
 """conv2d_resample: convolution with up- or downsampling, in the cheapest equal formulation.
 
-A composition of `upfirdn2d` and torch's convolutions, but for those 3x3 convolutions by 2 that
-`conv2d_resample_2x` has kernels for. The defining formulation is `fastgan.reference.conv2d_resample`.
+A composition of `upfirdn2d` and torch's convolutions, so it needs no gradient of its own, but for
+those 3x3 convolutions by 2 that `conv2d_resample_2x` has kernels for. The defining formulation is
+`fastgan.reference.conv2d_resample`.
 """
 
 from __future__ import annotations
