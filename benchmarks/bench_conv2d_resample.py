@@ -23,12 +23,13 @@ def run(options: Options, peaks: Peaks) -> list[Row]:
 
 
 def cases(quick: bool) -> Iterator[Case]:
-    """Yield the discriminator's downsampling and its mirror image, with half the channels out."""
-    batch, channels, size = (2, 8, 8) if quick else (8, 128, 32)
-    x, weight = normal(batch, channels, size, size), normal(channels, channels, 3, 3, seed=1)
-    weight = weight / (9 * channels) ** 0.5
-    yield case(x, weight, {"up": 2}, lambda x, weight: plain.conv_up(x, weight, FILTER))
-    yield case(x, weight, {"down": 2}, lambda x, weight: plain.conv_down(x, weight, FILTER))
+    """Yield up- and downsampling, in both memory orders: kernels by 2 serve channels_last."""
+    batch, channels, size = (2, 16, 8) if quick else (8, 128, 32)
+    weight = normal(channels, channels, 3, 3, seed=1) / (9 * channels) ** 0.5
+    for channels_last in (False, True):
+        x = normal(batch, channels, size, size, channels_last=channels_last)
+        yield case(x, weight, {"up": 2}, lambda x, weight: plain.conv_up(x, weight, FILTER))
+        yield case(x, weight, {"down": 2}, lambda x, weight: plain.conv_down(x, weight, FILTER))
 
 
 def case(x: Tensor, weight: Tensor, factor: dict[str, Any], way: Function) -> Case:

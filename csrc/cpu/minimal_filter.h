@@ -3,7 +3,9 @@
 //   data:   inputs -> points         out: products at the points -> outputs
 //   weight: taps -> points, in double, once
 // and with P points a 2-D tile takes P x P products per channel pair. The points are small exact
-// binary fractions: they decide the rounding error. Only in a stamped region.
+// binary fractions: they decide the rounding error. Where gradients need the transposed matrices,
+// there are data_adjoint (points -> inputs) and out_adjoint (outputs -> points). Only in a stamped
+// region.
 //
 // Source: Winograd 1980, "Arithmetic Complexity of Computations"; Lavin and Gray 2016, "Fast
 // Algorithms for Convolutional Neural Networks".
@@ -86,6 +88,8 @@ struct Up1 {
   static constexpr int kIn = 1, kPoints = 2;
   static inline void data(const Vec* x, Vec* p) { p[0] = x[0], p[1] = x[0]; }
   static inline void out(const Vec* m, Vec* y) { y[0] = m[0], y[1] = m[1]; }
+  static inline void data_adjoint(const Vec* p, Vec* x) { x[0] = p[0] + p[1]; }
+  static inline void out_adjoint(const Vec* y, Vec* m) { m[0] = y[0], m[1] = y[1]; }
   static void weight(double w0, double w2, double* p) { p[0] = w0, p[1] = w2; }
 };
 
@@ -97,6 +101,12 @@ struct Up2 {
     y[0] = m[0];
     y[1] = m[0] + m[2] - m[1];
     y[2] = m[2];
+  }
+  static inline void data_adjoint(const Vec* p, Vec* x) { x[0] = p[0] + p[1], x[1] = p[2] - p[1]; }
+  static inline void out_adjoint(const Vec* y, Vec* m) {
+    m[0] = y[0] + y[1];
+    m[1] = -y[1];
+    m[2] = y[1] + y[2];
   }
   static void weight(double w0, double w2, double* p) { p[0] = w0, p[1] = w0 - w2, p[2] = w2; }
 };
@@ -121,6 +131,24 @@ struct Up4 {
     y[0] = fma(splat(a2), sum_b, fma(splat(a2 * b2), m[4], splat(-b2) * sum_a));
     y[3] = fma(splat(1 / a), diff_a, splat(-1 / b) * diff_b);
     y[1] = fma(splat(a2 / b), diff_b, splat(-b2 / a) * diff_a);
+  }
+  static inline void data_adjoint(const Vec* p, Vec* x) {
+    const Vec sum_a = p[0] + p[1], diff_a = splat(a) * (p[0] - p[1]);
+    const Vec sum_b = p[2] + p[3], diff_b = splat(b) * (p[2] - p[3]);
+    x[0] = sum_a + sum_b;
+    x[1] = diff_a + diff_b;
+    x[2] = fma(splat(a2), sum_a, splat(b2) * sum_b);
+    x[3] = fma(splat(a2), diff_a, fma(splat(b2), diff_b, p[4]));
+  }
+  static inline void out_adjoint(const Vec* y, Vec* m) {
+    const Vec sum_a = fnma(splat(b2), y[0], y[2]), sum_b = fma(splat(a2), y[0], -y[2]);
+    const Vec diff_a = fma(splat(1 / a), y[3], splat(-b2 / a) * y[1]);
+    const Vec diff_b = fma(splat(-1 / b), y[3], splat(a2 / b) * y[1]);
+    m[0] = sum_a + diff_a;
+    m[1] = sum_a - diff_a;
+    m[2] = sum_b + diff_b;
+    m[3] = sum_b - diff_b;
+    m[4] = fma(splat(a2 * b2), y[0], fnma(splat(a2 + b2), y[2], y[4]));
   }
   static void weight(double w0, double w2, double* p) {
     const double n = 2.0 * (a2 - b2);

@@ -1,7 +1,8 @@
 """conv2d_resample: convolution with up- or downsampling, in the cheapest equal formulation.
 
-A composition of `upfirdn2d` and torch's convolutions, so it needs no kernel and no gradient of
-its own. The defining formulation is `fastgan.reference.conv2d_resample`.
+A composition of `upfirdn2d` and torch's convolutions, so it needs no gradient of its own, but for
+those 3x3 convolutions by 2 that `conv2d_resample_2x` has kernels for. The defining formulation is
+`fastgan.reference.conv2d_resample`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import select
 from fastgan.ops._check import check_floating, check_rank, check_same, padding4
+from fastgan.ops.conv2d_resample_2x import conv3x3_2x
 from fastgan.ops.upfirdn2d import upfirdn2d
 
 
@@ -69,6 +71,12 @@ def conv2d_resample(
             x, weight, filter, up=up, down=down, padding=cut, groups=groups,
             flip_weight=flip_weight, flip_filter=flip_filter,
         )  # fmt: skip
+    if up != down:
+        fused = conv3x3_2x(
+            x, weight, filter, up, down, cut, groups, flip_weight, flip_filter, chosen
+        )
+        if fused is not None:
+            return fused
     resample = partial(upfirdn2d, flip_filter=flip_filter, backend=chosen)
     cut = _with_filter_padding(cut, filter, up, down)
     kernel = weight if flip_weight else weight.flip([2, 3])
