@@ -6,9 +6,16 @@
 
 namespace fastgan::cpu::FASTGAN_STAMPED {
 
+template <typename Filter>
+void pack_either(const Plan& plan, const float* weight, bool transposed, float* packed,
+                 int64_t begin, int64_t end) {
+  const auto run = transposed ? &pack_weight<Filter, true> : &pack_weight<Filter, false>;
+  run(plan, weight, packed, begin, end);
+}
+
 static void pack(const Plan& plan, const float* weight, bool transposed, float* packed,
                  int64_t begin, int64_t end) {
-  const auto run = plan.tile == 4 ? &pack_weight<Conv4> : &pack_weight<Conv2>;
+  const auto run = plan.tile == 4 ? &pack_either<Conv4> : &pack_either<Conv2>;
   run(plan, weight, transposed, packed, begin, end);
 }
 

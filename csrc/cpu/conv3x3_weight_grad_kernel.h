@@ -138,26 +138,24 @@ void grad_units(const GradPlan& plan, const float* x, const float* grad_y, float
 template <typename Filter>
 void grad_finish(const GradPlan& plan, const float* sums, float* grad_weight, int64_t begin,
                  int64_t end) {
-  constexpr int kPoints = Filter::kPoints * Filter::kPoints;
   const Taps<Filter> taps;
   const int64_t plane = sums_plane(plan);
   for (int64_t block = begin; block < end; ++block) {
     const int64_t panel = block / plan.in_blocks, first = block % plan.in_blocks * kLanes;
     const int vectors = panel_vectors(plan, panel);
-    const float* at = sums + (panel * kPanel * plan.in_blocks * kLanes + first * vectors) * kLanes;
-    for (int64_t c = first; c < first + kLanes && c < plan.in; ++c) {
-      for (int n = 0; n < vectors; ++n, at += kLanes) {
-        Vec u[kPoints];
-        for (int p = 0; p < kPoints; ++p) {
-          u[p] = load(at + p * plane);
-          for (int64_t g = 1; g < plan.groups; ++g) u[p] += load(at + (g * kPoints + p) * plane);
-        }
-        float w[9 * kLanes];
-        points_to_weight<Filter>(taps, u, w);
-        const int64_t from = (panel * kPanel + n) * kLanes;
-        for (int lane = 0; lane < kLanes && from + lane < plan.out; ++lane) {
-          float* to = grad_weight + ((from + lane) * plan.in + c) * 9;
-          for (int k = 0; k < 9; ++k) to[k] = w[k * kLanes + lane];
+    float w[9 * kBlock * kLanes];
+    points_to_weight<Filter>(
+        taps, sums + (panel * kPanel * plan.in_blocks * kLanes + first * vectors) * kLanes,
+        kLanes * vectors, plane, plan.groups, plan.points() * plane, w);
+    const int64_t channels = plan.in - first < kLanes ? plan.in - first : kLanes;
+    for (int n = 0; n < vectors; ++n) {
+      const int64_t from = (panel * kPanel + n) * kLanes;
+      for (int lane = 0; lane < kLanes && from + lane < plan.out; ++lane) {
+        float* to = grad_weight + ((from + lane) * plan.in + first) * 9;
+        for (int64_t c = 0; c < channels; ++c, to += 9) {
+          const float* at = w + (c * vectors + n) * kLanes + lane;
+#pragma GCC unroll 9
+          for (int k = 0; k < 9; ++k) to[k] = at[k * kBlock * kLanes];
         }
       }
     }
