@@ -3,9 +3,9 @@
 
 from torch import Tensor
 
-from fastgan.verify.tolerances import DTYPES, EPSILON, compare
+from fastgan.verify.tolerances import DTYPES, EPSILON, MINIMAL_FILTERING, compare, distance
 
-__all__ = ["DTYPES", "EPSILON", "assert_close_to_exact"]
+__all__ = ["DTYPES", "EPSILON", "assert_close_to_exact", "assert_minimally_filtered"]
 
 
 def assert_close_to_exact(actual: Tensor, rounded: Tensor, exact: Tensor) -> None:
@@ -15,3 +15,9 @@ def assert_close_to_exact(actual: Tensor, rounded: Tensor, exact: Tensor) -> Non
     assert actual.dtype == rounded.dtype
     found, allowed = compare(actual, rounded, exact)
     assert found <= allowed
+
+
+def assert_minimally_filtered(actual: Tensor, exact: Tensor, *, order: int = 0) -> None:
+    """`actual`: of minimal filtering, a gradient of `order`; `exact`: in float64."""
+    assert actual.shape == exact.shape
+    assert distance(actual, exact) <= (1 + order) * MINIMAL_FILTERING * exact.std().item()

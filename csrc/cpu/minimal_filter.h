@@ -2,6 +2,7 @@
 // evaluating polynomials at points. A 2-D algorithm is the nesting of two of them. Every struct has
 //   data:   inputs -> points         out: products at the points -> outputs
 //   weight: taps -> points, in double, once
+//   out_adjoint: the transpose of out, for the gradient of the weight
 // and with P points a 2-D tile takes P x P products per channel pair. The points are small exact
 // binary fractions: they decide the rounding error. Where gradients need the transposed matrices,
 // there are data_adjoint (points -> inputs) and out_adjoint (outputs -> points). Only in a stamped
@@ -40,6 +41,12 @@ struct Conv2 {
     y[0] = m[0] + (m[1] + m[2]);
     y[1] = (m[1] - m[2]) - m[3];
   }
+  static inline void out_adjoint(const Vec* y, Vec* m) {
+    m[0] = y[0];
+    m[1] = y[0] + y[1];
+    m[2] = y[0] - y[1];
+    m[3] = -y[1];
+  }
   static void weight(const double* w, double* p) {
     p[0] = w[0];
     p[1] = (w[0] + w[1] + w[2]) / 2;
@@ -69,6 +76,17 @@ struct Conv4 {
     y[1] = fma(splat(a), diff_a, splat(b) * diff_b);
     y[2] = fma(splat(a2), sum_a, splat(b2) * sum_b);
     y[3] = fma(splat(a * a2), diff_a, fma(splat(b * b2), diff_b, m[5]));
+  }
+  static inline void out_adjoint(const Vec* y, Vec* m) {
+    const Vec even_a = fma(splat(a2), y[2], y[0]), even_b = fma(splat(b2), y[2], y[0]);
+    const Vec odd_a = fma(splat(a * a2), y[3], splat(a) * y[1]);
+    const Vec odd_b = fma(splat(b * b2), y[3], splat(b) * y[1]);
+    m[0] = y[0];
+    m[1] = even_a + odd_a;
+    m[2] = even_a - odd_a;
+    m[3] = even_b + odd_b;
+    m[4] = even_b - odd_b;
+    m[5] = y[3];
   }
   static void weight(const double* w, double* p) {
     const double na = 2.0 * a2 * (a2 - b2), nb = 2.0 * b2 * (b2 - a2);

@@ -1,8 +1,8 @@
 """conv2d_resample: convolution with up- or downsampling, in the cheapest equal formulation.
 
-A composition of `upfirdn2d` and torch's convolutions, so it needs no gradient of its own, but for
-those 3x3 convolutions by 2 that `conv2d_resample_2x` has kernels for. The defining formulation is
-`fastgan.reference.conv2d_resample`.
+A composition of `upfirdn2d`, `conv3x3` and torch's convolutions, so it needs no gradient of its
+own, but for those 3x3 convolutions by 2 that `conv2d_resample_2x` has kernels for. The defining
+formulation is `fastgan.reference.conv2d_resample`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from fastgan import reference
 from fastgan.dispatch import select
 from fastgan.ops._check import check_floating, check_rank, check_same, padding4
 from fastgan.ops.conv2d_resample_2x import conv3x3_2x
+from fastgan.ops.conv3x3 import conv3x3
 from fastgan.ops.upfirdn2d import upfirdn2d
 
 
@@ -94,6 +95,8 @@ def conv2d_resample(
         y, cut = _transposed(x, kernel, up, cut, groups)
         y = resample(y, filter, padding=cut, gain=up**2)
         return resample(y, filter, down=down) if down > 1 else y
+    if cut == (1, 1, 1, 1) and kernel.shape[2:] == (3, 3) and groups == 1:
+        return conv3x3(x, kernel, chosen)
     if cut[0] == cut[1] >= 0 and cut[2] == cut[3] >= 0:
         return F.conv2d(x, kernel, padding=(cut[2], cut[0]), groups=groups)
     return F.conv2d(resample(x, None, padding=cut), kernel, groups=groups)
