@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <mutex>
@@ -53,14 +54,22 @@ const float* checked(const char* what, const Array& array, std::vector<py::ssize
   return array.data();
 }
 
+const char* const kSplits[] = {"team", "rows", "channels"};
+
 Choice to_choice(const py::dict& d) {
-  return {d["tile"].cast<int>(), d["solo"].cast<bool>(), d["batch"].cast<int>(),
-          d["columns"].cast<int>()};
+  const std::string split = d["split"].cast<std::string>();
+  const auto found = std::find(std::begin(kSplits), std::end(kSplits), split);
+  if (found == std::end(kSplits)) {
+    throw std::invalid_argument("split: expected team, rows or channels, got " + split);
+  }
+  return {d["tile"].cast<int>(), static_cast<Split>(found - std::begin(kSplits)),
+          d["batch"].cast<int>(), d["columns"].cast<int>()};
 }
 
 py::dict from_choice(const Choice& c) {
   py::dict d;
-  d["tile"] = c.tile, d["solo"] = c.solo, d["batch"] = c.batch, d["columns"] = c.columns;
+  d["tile"] = c.tile, d["split"] = kSplits[static_cast<int>(c.split)], d["batch"] = c.batch,
+  d["columns"] = c.columns;
   return d;
 }
 

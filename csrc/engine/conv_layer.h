@@ -38,8 +38,9 @@ class ConvLayer final : public Layer {
     return tile_columns_ * kOut + kIn - kOut - 1 - shape_.width;
   }
   size_t scratch_floats(int threads) const override {
-    return products_.v_floats() * (choice_.solo ? threads : 2) + products_.m_floats() * threads +
-           (choice_.solo ? strip_floats() * group_rows() * threads : 0);
+    return products_.v_floats() * (choice_.split == Split::kTeam ? 2 : threads) +
+           products_.m_floats() * threads +
+           (choice_.split == Split::kRows ? strip_floats() * group_rows() * threads : 0);
   }
 
   void run(const Call& call) override {
@@ -47,7 +48,7 @@ class ConvLayer final : public Layer {
       zero_border(call, vectors(shape_.out_channels, kLanes), shape_.height, shape_.width);
     }
     const int rows = call.samples * tile_rows_;
-    if (!choice_.solo) return run_team(call, rows);
+    if (choice_.split != Split::kRows) return run_channels(call, rows);
     StageClock clock(call.stages);
     call.queue->start(call.thread, rows);
     for (int begin, end; call.queue->take(call.thread, group_rows(), 1, begin, end);) {
@@ -106,8 +107,10 @@ class ConvLayer final : public Layer {
     clock.lap(&Stages::output);
   }
 
-  // All tiles by all threads: they share the input channels of a batch, then the output channels.
-  void run_team(const Call& call, int rows) const {
+  // All tiles by all threads, each with its part of the output channels. A team shares the input
+  // channels of each batch, too; else each thread transforms all of them.
+  void run_channels(const Call& call, int rows) const {
+    const bool shared = choice_.split == Split::kTeam;
     const int me = call.thread, team = call.threads, last = rows * tile_columns_;
     float* const m = call.scratch + products_.m_floats() * me;
     const int blocks = products_.blocks(), out_blocks = products_.out_blocks();
@@ -115,14 +118,16 @@ class ConvLayer final : public Layer {
     int turn = 0;
     for (int t = 0; t < last; t += choice_.batch, turn ^= 1) {
       const int tiles = least(choice_.batch, last - t);
-      float* const v = call.scratch + products_.m_floats() * team + products_.v_floats() * turn;
+      float* const v =
+          call.scratch + products_.m_floats() * team + products_.v_floats() * (shared ? turn : me);
       const int parts = blocks % team == 0 ? 1 : team, items = blocks * parts;
-      for (int i = items * me / team; i < items * (me + 1) / team; ++i) {
+      for (int i = shared ? items * me / team : 0; i < (shared ? items * (me + 1) / team : items);
+           ++i) {
         const int part = i % parts;
         transform_input(call, i / parts, t, tiles * part / parts, tiles * (part + 1) / parts, v);
       }
       clock.lap(&Stages::input);
-      call.team->barrier();
+      if (shared) call.team->barrier();
       clock.lap(&Stages::wait);
       for (int b = out_blocks * me / team; b < out_blocks * (me + 1) / team; ++b) {
         products_.run(b, tiles, v, m);

@@ -22,12 +22,19 @@ struct LayerShape {
   int out_width() const { return up ? 2 * width : width; }
 };
 
+// How threads share a layer.
+enum class Split {
+  kTeam,      // all transform a part of each batch of tiles, and compute a part of the channels
+  kRows,      // each works on rows of its own, with all channels
+  kChannels,  // each computes a part of the channels, from a transform of its own
+};
+
 // How a layer is computed.
 struct Choice {
-  int tile = 1;       // outputs (conv) or inputs (up) of a tile along an axis: 1, 2 or 4
-  bool solo = false;  // each thread works on rows of its own, or all share each batch of tiles
-  int batch = 16;     // tiles whose transforms are in memory at a time
-  int columns = 1;    // vectors of output channels that a product computes: 1 to 4
+  int tile = 1;  // outputs (conv) or inputs (up) of a tile along an axis: 1, 2 or 4
+  Split split = Split::kTeam;
+  int batch = 16;   // tiles whose transforms are in memory at a time
+  int columns = 1;  // vectors of output channels that a product computes: 1 to 4
 };
 
 // What follows every convolution. The filter of upsampling is f0 (1, r, r, 1) along an axis.
@@ -67,12 +74,12 @@ struct Call {
   Team* team;
   RowQueue* queue;
   int samples;
-  View in, out;         // out.data null: rows only go to the sink, and the layer must be solo
+  View in, out;  // out.data null: rows only go to the sink, and the layer must be split by rows
   const float* styles;  // [sample][input channels, whole vectors]
   const float* scales;  // [sample][output channels, whole vectors]: demodulation and all gains
   const float* noise;   // [sample or 1][out_height][out_width], times strength and gain
   size_t noise_step;    // floats from sample to sample, 0: the same for all
-  RowSink* sink;        // of solo layers, null: none
+  RowSink* sink;        // of layers split by rows, null: none
   float* scratch;       // scratch_floats(threads), the same for all threads
   Stages* stages;       // null: not measured
 };

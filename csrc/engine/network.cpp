@@ -16,12 +16,14 @@ int share(int count, int thread, int threads) {
   return static_cast<int>(int64_t{count} * thread / threads);
 }
 
+const char* const kSplits[] = {"team", "rows", "channels"};
+
 std::string describe(const LayerShape& shape, const Choice& choice) {
   const std::string tile = std::to_string(choice.tile);
   std::string name = choice.tile == 1 ? "direct" : "F(" + tile + "x" + tile + ",3x3)";
   if (shape.up) name = choice.tile == 1 ? "up direct" : "up F(" + tile + "x" + tile + ")";
-  return name + (choice.solo ? " solo" : " team") + " batch " + std::to_string(choice.batch) +
-         " columns " + std::to_string(choice.columns);
+  return name + " " + kSplits[static_cast<int>(choice.split)] + ", batch " +
+         std::to_string(choice.batch) + ", columns " + std::to_string(choice.columns);
 }
 
 }  // namespace
@@ -158,7 +160,7 @@ void Network::prepare(int samples, int threads) {
     view.row = size_t(1 + width + right) * lanes();
     view.plane = view.row * (1 + height + below);
     view.image = view.plane * vectors(conv.shape.out_channels, lanes());
-    const bool kept = reader != nullptr || !conv.choice.solo;
+    const bool kept = reader != nullptr || conv.choice.split != Split::kRows;
     if (kept) floats[l % 2] = std::max(floats[l % 2], view.image * samples_ + lanes());
     scratch = std::max(scratch, conv.layer->scratch_floats(threads));
     conv.styles = Buffer<float>(padded(conv.shape.in_channels) * samples_);
@@ -167,7 +169,7 @@ void Network::prepare(int samples, int threads) {
   for (int i = 0; i < 2; ++i)
     activations_[i] = Buffer<float>(), activations_[i] = Buffer<float>(floats[i]);
   for (size_t l = 0; l < convs_.size(); ++l) {
-    const bool kept = l + 1 < convs_.size() || !convs_[l].choice.solo;
+    const bool kept = l + 1 < convs_.size() || convs_[l].choice.split != Split::kRows;
     if (kept) views_[l].data = activations_[l % 2].get() + views_[l].row + lanes();
   }
   scratch_ = Buffer<float>(), scratch_ = Buffer<float>(scratch);
@@ -330,7 +332,7 @@ void Network::run_levels(const Frame& frame, int thread) {
     StageClock clock(call.stages);
     team_->barrier();
     clock.lap(&Stages::wait);
-    if (ends_level && !conv.choice.solo) {
+    if (ends_level && conv.choice.split != Split::kRows) {
       const int height = conv.shape.out_height(), rows = frame.samples * height;
       for (int r = share(rows, thread, frame.threads); r < share(rows, thread + 1, frame.threads);
            ++r) {

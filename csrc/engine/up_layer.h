@@ -44,16 +44,17 @@ class UpLayer final : public Layer {
   int input_overhang_rows() const override { return tile_rows_ * kN - shape_.height; }
   int input_overhang_columns() const override { return tile_columns_ * kN - shape_.width; }
   size_t scratch_floats(int threads) const override {
-    return products_.v_floats() * (choice_.solo ? threads : 2) + products_.m_floats() * threads +
-           ring_floats() * products_.out_blocks() * (choice_.solo ? threads : 1);
+    return products_.v_floats() * (choice_.split == Split::kTeam ? 2 : threads) +
+           products_.m_floats() * threads +
+           ring_floats() * products_.out_blocks() * (choice_.split == Split::kRows ? threads : 1);
   }
 
   void run(const Call& call) override {
     zero_border(call, vectors(shape_.out_channels, kLanes), 2 * shape_.height, 2 * shape_.width);
-    if (choice_.solo) {
-      run_solo(call);
+    if (choice_.split == Split::kRows) {
+      run_rows(call);
     } else {
-      for (int n = 0; n < call.samples; ++n) run_team(call, n);
+      for (int n = 0; n < call.samples; ++n) run_channels(call, n);
     }
   }
 
@@ -90,7 +91,7 @@ class UpLayer final : public Layer {
 
   // A thread on its own: rows of tiles from the queue. A row that does not follow on the last one
   // begins a strip, and the rows above it are transformed once more.
-  void run_solo(const Call& call) const {
+  void run_rows(const Call& call) const {
     float* const m = call.scratch + products_.m_floats() * call.thread;
     float* const v =
         call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
@@ -125,12 +126,14 @@ class UpLayer final : public Layer {
     }
   }
 
-  // One image by all threads: they share the input channels of a batch, then the output channels.
-  void run_team(const Call& call, int sample) const {
+  // One image by all threads, each with its part of the output channels. A team shares the input
+  // channels of each batch, too; else each thread transforms all of them.
+  void run_channels(const Call& call, int sample) const {
+    const bool shared = choice_.split == Split::kTeam;
     const int me = call.thread, team = call.threads, last = tile_rows_ * tile_columns_;
     float* const m = call.scratch + products_.m_floats() * me;
     float* const v_all = call.scratch + products_.m_floats() * team;
-    float* const ring = v_all + 2 * products_.v_floats();
+    float* const ring = v_all + (shared ? 2 : team) * products_.v_floats();
     const int blocks = products_.blocks();
     const int first_block = products_.out_blocks() * me / team;
     const int last_block = products_.out_blocks() * (me + 1) / team;
@@ -139,14 +142,15 @@ class UpLayer final : public Layer {
     int turn = 0;
     for (int t = 0; t < last; t += choice_.batch, turn ^= 1) {
       const int tiles = least(choice_.batch, last - t);
-      float* const v = v_all + products_.v_floats() * turn;
+      float* const v = v_all + products_.v_floats() * (shared ? turn : me);
       const int parts = blocks % team == 0 ? 1 : team, items = blocks * parts;
-      for (int i = items * me / team; i < items * (me + 1) / team; ++i) {
+      for (int i = shared ? items * me / team : 0; i < (shared ? items * (me + 1) / team : items);
+           ++i) {
         const int part = i % parts, from = tiles * part / parts;
         transform_input(call, sample, i / parts, t, from, tiles * (part + 1) / parts, v);
       }
       clock.lap(&Stages::input);
-      call.team->barrier();
+      if (shared) call.team->barrier();
       clock.lap(&Stages::wait);
       for (int b = first_block; b < last_block; ++b) {
         products_.run(b, tiles, v, m);
@@ -156,7 +160,7 @@ class UpLayer final : public Layer {
       }
     }
     // The next image begins with the buffer of V that this one may have ended with.
-    call.team->barrier();
+    if (shared) call.team->barrier();
   }
 
   // Zeros where the filter reads and no tile is added: the row above the image, the first and the

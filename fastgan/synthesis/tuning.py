@@ -23,6 +23,7 @@ from fastgan.files import write_json
 
 VERSION = 1  # of the file and of what the choices mean
 GROUP = 6  # ways to compute a layer that are in memory at a time
+SPLITS = ("team", "rows", "channels")  # how threads share a layer
 MIN_GAIN = 0.98  # of the default's time: less is noise
 
 Choice: TypeAlias = dict[str, Any]
@@ -157,8 +158,8 @@ def _read(path: Path) -> dict[str, Choice]:
 
 
 def _checked(choice: Choice) -> Choice:
-    ranges = {"tile": (1, 4), "solo": (0, 1), "batch": (1, 4096), "columns": (1, 4)}
-    if set(choice) != set(ranges):
+    ranges = {"tile": (1, 4), "batch": (1, 4096), "columns": (1, 4)}
+    if set(choice) != {*ranges, "split"} or choice["split"] not in SPLITS:
         raise ValueError(f"not a choice: {choice}")
     for name, (low, high) in ranges.items():
         if not isinstance(choice[name], int) or not low <= choice[name] <= high:

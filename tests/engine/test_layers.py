@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fastgan.synthesis.tuning import SPLITS
+
 SIZES = ((4, 4), (5, 7), (8, 8), (9, 13), (16, 12))
 CHANNELS = ((16, 16), (24, 40), (1, 3), (64, 96))
 MAX_ERROR = 1e-4  # of the standard deviation, the bound of the whole image; single layers are below
@@ -99,8 +101,9 @@ def error(found, exact):
 
 def choices(tile):
     return [
-        {"tile": tile, "solo": solo, "batch": batch, "columns": columns}
-        for solo, batch, columns in ((True, 5, 1), (True, 64, 1), (False, 3, 1), (False, 24, 1))
+        {"tile": tile, "split": split, "batch": batch, "columns": columns}
+        for split in SPLITS
+        for batch, columns in ((3, 1), (5, 1), (24, 1), (64, 1))
     ]
 
 
@@ -129,8 +132,8 @@ def test_every_width_of_the_products_is_exact(engine, isa, columns):
     net = Net((8, 8), (channels, channels))
     ws = torch.randn(1, 5, W_DIM, generator=torch.Generator().manual_seed(1))
     exact = net.exact(ws)
-    for tile, solo in itertools.product((1, 2, 4), (True, False)):
-        choice = {"tile": tile, "solo": solo, "batch": 7, "columns": columns}
+    for tile, split in itertools.product((1, 2, 4), SPLITS):
+        choice = {"tile": tile, "split": split, "batch": 7, "columns": columns}
         assert error(net.build(engine, choice, isa).render_pixels(ws.numpy(), None, 2), exact) <= (
             MAX_ERROR
         )
@@ -142,7 +145,7 @@ def test_rounding_of_minimal_filtering_is_as_small_as_stated(engine):
     ws = torch.randn(1, 5, W_DIM, generator=torch.Generator().manual_seed(1))
     exact = net.exact(ws)
     for tile in (1, 2, 4):
-        choice = {"tile": tile, "solo": False, "batch": 16, "columns": 1}
+        choice = {"tile": tile, "split": "team", "batch": 16, "columns": 1}
         assert error(net.build(engine, choice).render_pixels(ws.numpy(), None, 2), exact) <= 1e-5
 
 

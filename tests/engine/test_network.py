@@ -53,7 +53,9 @@ def test_the_profile_has_every_layer(engine):
 
 
 def test_the_profile_counts_the_products_that_are_left(engine):
-    net = Net((8, 8), (16, 16)).build(engine, {"tile": 4, "solo": False, "batch": 4, "columns": 1})
+    net = Net((8, 8), (16, 16)).build(
+        engine, {"tile": 4, "split": "team", "batch": 4, "columns": 1}
+    )
     rows = net.profile(np.zeros((1, 5, W_DIM), np.float32), 2)
     if engine.lanes() == 16:
         assert rows[2]["flops"] == 2 * 81 * 16 * 16 * 4  # up: 9 x 9 products for a tile of 4 x 4
@@ -112,9 +114,9 @@ def test_wrong_calls_are_explained(engine, name):
 def test_wrong_networks_are_explained(engine):
     net = Net((4, 4), (16, 16))
     with pytest.raises(ValueError, match="cannot be computed as"):
-        net.build(engine, {"tile": 3, "solo": True, "batch": 4, "columns": 1})
+        net.build(engine, {"tile": 3, "split": "rows", "batch": 4, "columns": 1})
     with pytest.raises(ValueError, match="cannot be computed as"):
-        net.build(engine, {"tile": 4, "solo": True, "batch": 0, "columns": 1})
+        net.build(engine, {"tile": 4, "split": "rows", "batch": 0, "columns": 1})
     with pytest.raises(ValueError, match="expected default, avx2 or avx512, got sse9"):
         net.build(engine, isa="sse9")
     net.convs = net.convs[1:]

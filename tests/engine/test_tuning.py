@@ -32,10 +32,10 @@ def test_results_are_kept_and_used(engine):
     path = tuning.cache_file()
     content = json.loads(path.read_text())
     (key,) = [key for key in content["choices"] if key.endswith("conv 16-16 4x4")]
-    content["choices"][key] = {"tile": 2, "solo": False, "batch": 3, "columns": 1}
+    content["choices"][key] = {"tile": 2, "split": "team", "batch": 3, "columns": 1}
     path.write_text(json.dumps(content))
     rows = CpuEngine(net)._network.profile(np.zeros((1, 6, 12), np.float32), 2)
-    assert rows[1]["algorithm"] == "F(2x2,3x3) team batch 3 columns 1"
+    assert rows[1]["algorithm"] == "F(2x2,3x3) team, batch 3, columns 1"
 
 
 @pytest.mark.parametrize(
