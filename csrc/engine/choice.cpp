@@ -3,17 +3,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cmath>
 
 namespace fastgan::engine {
 namespace {
-
-// What a core does in a cycle, roughly: only the order of the estimates matters.
-constexpr double kMissBytes = 4;       // bytes from beyond its second-level cache
-constexpr double kBarrier = 6000;      // cycles
-constexpr double kInputVector = 2.0;   // cycles for a vector of transformed input
-constexpr double kOutputVector = 1.5;  // cycles for a vector of products
-constexpr double kFilterVector = 6.0;  // cycles for a vector that comes out of the ring
 
 double cache_bytes() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
@@ -25,52 +17,31 @@ double cache_bytes() {
 
 int tiles_along(int size, int tile) { return (size + tile - 1) / tile; }
 
-// Rows of V and M that a tile takes, over all points; points, each with weights of its own.
-double rows_per_tile(const LayerShape& shape, int tile) {
-  const double side = tile + (shape.up ? 1 : 2), odd = tile;
-  if (!shape.up) return tile == 1 ? 9 : side * side;
-  return side * side + 2 * side * odd + odd * odd;
-}
-double points(const LayerShape& shape, int tile) {
+// The bytes of a layer's weights after their transform: one matrix for each point.
+double weight_bytes(const LayerShape& shape, int tile) {
   const double side = tile + (shape.up ? 1 : 2);
-  if (!shape.up) return tile == 1 ? 9 : side * side;
-  return side * side + 2 * side + 1;
+  const double points = shape.up ? side * side + 2 * side + 1 : tile == 1 ? 9 : side * side;
+  return points * shape.in_channels * shape.out_channels * 4;
 }
 
-// Cycles of the slowest thread.
-double estimate(const LayerShape& shape, const Choice& choice, int lanes, int threads) {
-  const double in = vectors(shape.in_channels, lanes), out = vectors(shape.out_channels, lanes);
-  const int along = tiles_along(shape.height, choice.tile);
-  const double tiles = double(along) * tiles_along(shape.width, choice.tile);
-  const double rows = rows_per_tile(shape, choice.tile), vector = 4.0 * lanes;
-  // Shares of the slowest thread.
-  const bool by_rows = choice.split == Split::kRows, team = choice.split == Split::kTeam;
-  const int blocks = static_cast<int>(out) / choice.columns;
-  const double of_rows = by_rows ? std::ceil(double(along) / threads) / along : 1.0;
-  const double of_out = by_rows ? 1.0 : std::ceil(double(blocks) / threads) / blocks;
-  const double of_in = by_rows ? of_rows : team ? 1.0 / threads : 1.0;
-  const double batch = std::min<double>(choice.batch, tiles * of_rows);
-  const double passes = std::ceil(tiles * of_rows / batch);
-  // Arithmetic: two vector multiply-adds a cycle, some loss where sums are short.
-  const double products = tiles * of_rows * rows * in * lanes * out * of_out;
-  const double narrow = choice.columns == 1 ? 1.08 : 1.0;
-  const double compute = products / 2 * narrow * (1 + 3.0 / (in * lanes));
-  // Memory: what does not stay in the cache is read again in every pass.
-  const double u = points(shape, choice.tile) * in * lanes * out * of_out * vector;
-  const double v = batch * rows * in * vector, m = batch * rows * choice.columns * vector;
-  const double ring_rows = shape.up ? 2 * choice.tile + 5 : 0;
-  const double ring = ring_rows * 2 * shape.width * out * of_out * vector;
-  const double used = u + v + m + ring;
-  const double excess = std::min(1.0, std::max(0.0, used / (0.8 * cache_bytes()) - 1));
-  double missed = u + excess * (passes - 1) * u + excess * passes * (v + ring / along);
-  if (team) missed += passes * v * (threads - 1) / threads;
-  const double moved = missed / kMissBytes;
-  const double transforms =
-      tiles * rows * (in * of_in * kInputVector + out * of_rows * of_out * kOutputVector);
-  const double filter =
-      shape.up ? 4.0 * shape.height * shape.width * out * of_rows * of_out * kFilterVector : 0.0;
-  const double barriers = (team ? passes : 0) * kBarrier;
-  return std::max(compute, moved) + 0.3 * std::min(compute, moved) + transforms + filter + barriers;
+// Larger tiles take fewer products, but more weights, which small images are bound by, and longer
+// transforms, which those of upsampling are bound by until rows are long.
+int default_tile(const LayerShape& shape) {
+  const int side = std::min(shape.height, shape.width);
+  if (side <= 4) return 1;
+  return side <= (shape.up ? 64 : 16) ? 2 : 4;
+}
+
+// Rows where the weights stay in each core's cache, or where there are so many pixels that reading
+// the weights again costs less than reading what another core has transformed. Else each core takes
+// a part of the weights, and transforms all of the input unless that has few pixels as well.
+Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
+  const int side = std::min(shape.height, shape.width);
+  const double bytes = weight_bytes(shape, tile);
+  const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
+  if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
+  if (many_rows && (bytes <= cache_bytes() / 2 || (side >= 64 && !shape.up))) return Split::kRows;
+  return side <= 8 || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
 }
 
 }  // namespace
@@ -83,10 +54,17 @@ bool is_valid(const Choice& choice, const LayerShape& shape, int lanes) {
 }
 
 Choice default_choice(const LayerShape& shape, int lanes, int threads) {
-  const std::vector<Choice> found = candidates(shape, lanes, threads);
-  return *std::min_element(found.begin(), found.end(), [&](const Choice& a, const Choice& b) {
-    return estimate(shape, a, lanes, threads) < estimate(shape, b, lanes, threads);
-  });
+  Choice choice;
+  choice.tile = default_tile(shape);
+  choice.split = default_split(shape, choice.tile, lanes, threads);
+  const int out_vectors = vectors(shape.out_channels, lanes);
+  const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
+  choice.columns = std::min(shape.up && choice.tile == 4 ? 2 : 4, std::max(share, 1));
+  while (out_vectors % choice.columns != 0) --choice.columns;
+  choice.batch = shape.up && choice.tile == 4 ? 16 : choice.split == Split::kTeam ? 64 : 32;
+  const int tiles = tiles_along(shape.height, choice.tile) * tiles_along(shape.width, choice.tile);
+  choice.batch = std::min(choice.batch, tiles);
+  return choice;
 }
 
 std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads) {

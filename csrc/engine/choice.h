@@ -7,7 +7,8 @@
 
 namespace fastgan::engine {
 
-// The rule that holds where nothing was measured.
+// The rule that holds where nothing was measured. It follows the time that memory and products
+// take, with bounds at which measurements of both kinds of layers crossed (fastgan tune).
 Choice default_choice(const LayerShape& shape, int lanes, int threads);
 
 // Everything worth measuring for a layer.
