@@ -35,4 +35,4 @@ assert b"__asan_report_load" in open(path, "rb").read(), f"not instrumented: {pa
 # Append: fastgan comes from the copy, and only the tests from this tree. What compiles with
 # torch.compile would start compilers under the sanitizer, and adds no code of ours.
 "$bin/pytest" --import-mode=append -p no:cacheprovider -n auto --maxprocesses 8 \
-  -k "not compile and not opcheck" tests/ops tests/csrc "$@"
+  -k "not compile and not opcheck" tests/ops tests/csrc tests/engine "$@"
