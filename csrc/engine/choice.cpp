@@ -24,12 +24,13 @@ double weight_bytes(const LayerShape& shape, int tile) {
   return points * shape.in_channels * shape.out_channels * 4;
 }
 
-// Larger tiles take fewer products, but more weights, which small images are bound by, and longer
-// transforms, which those of upsampling are bound by until rows are long.
+// Larger tiles take fewer products, but more weights, which small images are bound by; upsampling
+// goes on with the smaller ones while their weights stay in the cache.
 int default_tile(const LayerShape& shape) {
   const int side = std::min(shape.height, shape.width);
   if (side <= 4) return 1;
-  return side <= (shape.up ? 64 : 16) ? 2 : 4;
+  const bool stays = shape.up && side <= 64 && weight_bytes(shape, 2) <= cache_bytes() / 2;
+  return side <= 16 || stays ? 2 : 4;
 }
 
 // Rows where the weights stay in each core's cache, or where there are so many pixels that reading
@@ -40,7 +41,7 @@ Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
   const double bytes = weight_bytes(shape, tile);
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
   if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
-  if (many_rows && (bytes <= cache_bytes() / 2 || (side >= 64 && !shape.up))) return Split::kRows;
+  if (many_rows && (bytes <= cache_bytes() / 2 || side >= 64)) return Split::kRows;
   return side <= 8 || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
 }
 
@@ -59,9 +60,10 @@ Choice default_choice(const LayerShape& shape, int lanes, int threads) {
   choice.split = default_split(shape, choice.tile, lanes, threads);
   const int out_vectors = vectors(shape.out_channels, lanes);
   const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
-  choice.columns = std::min(shape.up && choice.tile == 4 ? 2 : 4, std::max(share, 1));
+  const bool long_tiles = shape.up && choice.tile == 4 && choice.split == Split::kRows;
+  choice.columns = std::min(long_tiles ? 2 : 4, std::max(share, 1));
   while (out_vectors % choice.columns != 0) --choice.columns;
-  choice.batch = shape.up && choice.tile == 4 ? 16 : choice.split == Split::kTeam ? 64 : 32;
+  choice.batch = long_tiles ? 16 : choice.split == Split::kTeam ? 64 : 32;
   const int tiles = tiles_along(shape.height, choice.tile) * tiles_along(shape.width, choice.tile);
   choice.batch = std::min(choice.batch, tiles);
   return choice;
