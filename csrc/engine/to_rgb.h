@@ -97,21 +97,31 @@ class ToRgb final : public ToImage {
     }
   }
 
+  static constexpr int kBlock = 64;  // pixels of a row that loops work on at a time
+
   // Upsampling by 2 with the filter (1, r, r, 1) / (1 + r) along each axis: an output lies beside
   // one near input, of weight r / (1 + r), and one far input.
-  void add_upsampled(const ImageRow& row, int c, float* line) const {
+  void add_upsampled(const ImageRow& row, int c, float* __restrict line) const {
     const float far_weight = 1 / (1 + shape_.filter_ratio);
     const float near_weight = shape_.filter_ratio * far_weight;
     const int half = shape_.width / 2;
     const float* near = row.near + row.below_step * c;
     const float* far = row.far == nullptr ? near : row.far + row.below_step * c;
     const float across = row.far == nullptr ? 0.0f : far_weight;
-    float left = 0, here = near_weight * near[0] + across * far[0];
-    for (int x = 0; x < half; ++x) {
-      const float right = x + 1 < half ? near_weight * near[x + 1] + across * far[x + 1] : 0.0f;
-      line[2 * x] += far_weight * left + near_weight * here;
-      line[2 * x + 1] += near_weight * here + far_weight * right;
-      left = here, here = right;
+    for (int first = 0; first < half; first += kBlock) {
+      const int count = half - first < kBlock ? half - first : kBlock;
+      float mixed[kBlock + 2];  // the inputs first - 1 .. first + count, filtered across the rows
+      mixed[0] = first > 0 ? near_weight * near[first - 1] + across * far[first - 1] : 0.0f;
+      const int last = first + count;
+      mixed[count + 1] = last < half ? near_weight * near[last] + across * far[last] : 0.0f;
+      for (int x = 0; x < count; ++x) {
+        mixed[x + 1] = near_weight * near[first + x] + across * far[first + x];
+      }
+      float* to = line + 2 * first;
+      for (int x = 0; x < count; ++x) {
+        to[2 * x] += far_weight * mixed[x] + near_weight * mixed[x + 1];
+        to[2 * x + 1] += near_weight * mixed[x + 1] + far_weight * mixed[x + 2];
+      }
     }
   }
 
@@ -119,16 +129,28 @@ class ToRgb final : public ToImage {
   // it in the low bits.
   template <int C>
   void to_bytes(const ImageRow& row) const {
-    for (int x = 0; x < shape_.width; ++x) {
+    for (int first = 0; first < shape_.width; first += kBlock) {
+      const int count = shape_.width - first < kBlock ? shape_.width - first : kBlock;
+      uint8_t levels[C][kBlock];
       for (int c = 0; c < C; ++c) {
-        float y = row.line[row.line_step * c + x] * 127.5f + 127.5f;
-        y = y > 0.0f ? y : 0.0f;
-        y = (y < 255.0f ? y : 255.0f) + 12582912.0f;
-        uint32_t bits;
-        std::memcpy(&bits, &y, sizeof bits);
-        row.bytes[x * C + c] = static_cast<uint8_t>(bits);
+        const float* line = row.line + row.line_step * c + first;
+        for (int x = 0; x < count; ++x) {
+          float y = line[x] * 127.5f + 127.5f;
+          y = y > 0.0f ? y : 0.0f;
+          levels[c][x] = static_cast<uint8_t>(bits_of((y < 255.0f ? y : 255.0f) + 12582912.0f));
+        }
+      }
+      uint8_t* to = row.bytes + first * C;
+      for (int x = 0; x < count; ++x) {
+        for (int c = 0; c < C; ++c) to[x * C + c] = levels[c][x];
       }
     }
+  }
+
+  static inline uint32_t bits_of(float value) {
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
   }
 
   const ImageShape shape_;
