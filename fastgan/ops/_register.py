@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastgan.ops._register_lists import flatten, list_function
+from fastgan.ops._wanted import tensor_places, wanted
 
 # Kept alive for the life of the process: dropping it would unregister the ops.
 _LIBRARY = torch.library.Library("fastgan", "DEF")
@@ -100,9 +101,18 @@ def _apply(
         output = forward(*inputs)
         if setup_context is not None:
             setup_context(ctx, inputs, output)
+        ctx.tensor_places = tensor_places(inputs)
         return output
 
-    methods = {"forward": staticmethod(run), "backward": staticmethod(backward)}
+    def run_backward(ctx: Any, *grads: Any) -> Any:
+        needed = ctx.needs_input_grad
+        ctx.needs_input_grad = wanted(ctx, ctx.tensor_places)
+        try:
+            return backward(ctx, *grads)
+        finally:
+            ctx.needs_input_grad = needed
+
+    methods = {"forward": staticmethod(run), "backward": staticmethod(run_backward)}
     function: Any = type(name, (torch.autograd.Function,), methods)
     # Function.apply looks for functorch transforms first; `call` did.
     apply: Callable[..., Any] = super(torch.autograd.Function, function).apply

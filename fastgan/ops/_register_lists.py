@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastgan.ops._wanted import tensor_places, wanted
+
 
 class _Layout:
     """Which arguments and results of one call are lists: the length of each, None where not."""
@@ -45,7 +47,7 @@ def list_function(
         inputs = _nested(layout.inputs, flat)
         output = forward(*inputs)
         setup_context(ctx, inputs, output)
-        ctx.layout = layout
+        ctx.layout, ctx.tensor_places = layout, tensor_places((layout, *flat))
         layout.single = not isinstance(output, tuple)
         results = (output,) if layout.single else output
         layout.outputs = _lengths(results)
@@ -53,7 +55,7 @@ def list_function(
 
     def run_backward(ctx: Any, *flat: Any) -> tuple[Any, ...]:
         layout, needed = ctx.layout, ctx.needs_input_grad
-        ctx.needs_input_grad = _nested(layout.inputs, needed[1:])
+        ctx.needs_input_grad = _nested(layout.inputs, wanted(ctx, ctx.tensor_places)[1:])
         try:
             grads = backward(ctx, *_nested(layout.outputs, flat))
         finally:
