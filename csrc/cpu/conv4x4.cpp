@@ -130,7 +130,7 @@ Tensor conv4x4_cpu(const Tensor& x_in, const Tensor& weight_in) {
                         [](const Plan& p) { return p.high_blocks * kPhases; });
   split_panels(plan, plan.low_blocks);
   const Kernels& kernel = kernels_of(plan.tile);
-  const Tensor points = workspace(plan.points() * plan.pixel_plane(plan.high_blocks * kPhases));
+  const Tensor points = workspace(plan.pixels(plan.high_blocks * kPhases));
   const float *from = data<float>(x), *w = data<float>(weight);
   float *v = mutable_data<float>(points), *to = mutable_data<float>(y);
   for_chunks(plan, [&](int64_t first, int64_t count) {
@@ -161,7 +161,7 @@ Tensor conv4x4_transposed_cpu(const Tensor& y_in, const Tensor& weight_in, int64
                         divide_up(width, 2), [](const Plan& p) { return p.low_blocks; });
   split_panels(plan, plan.high_blocks);
   const Kernels& kernel = kernels_of(plan.tile);
-  const Tensor points = workspace(plan.points() * plan.pixel_plane(plan.low_blocks));
+  const Tensor points = workspace(plan.pixels(plan.low_blocks));
   const float *from = data<float>(y), *w = data<float>(weight);
   float *v = mutable_data<float>(points), *to = mutable_data<float>(x);
   for_chunks(plan, [&](int64_t first, int64_t count) {
@@ -199,8 +199,8 @@ Tensor conv4x4_weight_grad_cpu(const Tensor& x_in, const Tensor& y_in) {
   const int64_t units = plan.high_blocks * panels(plan.low_blocks, plan.vectors);
   const int64_t floats = plan.points() * plan.sum_plane();
   const bool once = plan.chunk == plan.tiles;  // no sums to be kept from chunk to chunk
-  const int64_t high_floats = plan.points() * plan.pixel_plane(plan.high_blocks * kPhases);
-  const Tensor points = workspace(high_floats + plan.points() * plan.pixel_plane(plan.low_blocks));
+  const int64_t high_floats = plan.pixels(plan.high_blocks * kPhases);
+  const Tensor points = workspace(high_floats + plan.pixels(plan.low_blocks));
   const Tensor kept = workspace(once ? 0 : units * floats);
   const float *x_data = data<float>(x), *y_data = data<float>(y);
   float *v = mutable_data<float>(points), *d = v + high_floats, *sums = mutable_data<float>(kept);

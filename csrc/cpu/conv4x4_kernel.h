@@ -27,15 +27,15 @@ void multiply_point(int64_t count, int vectors, int blocks, const float* v, int6
 struct Unit {
   int64_t from;  // output channel
   int vectors;
-  int64_t at, count;  // tiles of the chunk
+  int64_t group, at, count;  // tiles of the chunk
 
   Unit(const Plan& plan, int64_t out_blocks, int64_t tiles, int64_t index) {
     const int64_t groups = (tiles + plan.group - 1) / plan.group, panel = index / groups;
-    const int64_t left = out_blocks - panel * plan.vectors, group = index % groups;
+    const int64_t left = out_blocks - panel * plan.vectors;
     from = panel * plan.vectors * kLanes;
     vectors = left < plan.vectors ? int(left) : plan.vectors;
-    at = tiles * group / groups;
-    count = tiles * (group + 1) / groups - at;
+    group = index % groups, at = group * plan.group;
+    count = tiles - at < plan.group ? tiles - at : plan.group;
   }
 };
 
@@ -46,15 +46,15 @@ void multiply_unit(const Plan& plan, const Unit& unit, int64_t blocks, const flo
                    float* m, const Pack& pack) {
   constexpr int kPoints = Filter::kPoints * Filter::kPoints;
   constexpr int64_t kSlice = kSliceChannels / kLanes;
-  const int64_t v_plane = plan.pixel_plane(blocks), step = plan.chunk * kLanes;
-  for (int64_t begin = 0; begin < blocks; begin += kSlice) {
+  const int64_t step = plan.pixel_block();
+  v += unit.group * blocks * step;
+  for (int64_t begin = 0; begin < blocks; begin += kSlice, v += kSlice * step) {
     const int64_t end = begin + kSlice < blocks ? begin + kSlice : blocks;
     pack(begin, end, u);
     const auto multiply = begin == 0 ? &multiply_point<false> : &multiply_point<true>;
     for (int p = 0; p < kPoints; ++p) {
-      multiply(unit.count, unit.vectors, int(end - begin),
-               v + p * v_plane + begin * step + unit.at * kLanes, step, u + p * plan.weight_plane(),
-               m + p * plan.product_plane());
+      multiply(unit.count, unit.vectors, int(end - begin), v + p * plan.pixel_plane(), step,
+               u + p * plan.weight_plane(), m + p * plan.product_plane());
     }
   }
 }
@@ -97,14 +97,13 @@ void up_units(const Plan& plan, int phase, const float* v, const float* weight, 
 template <typename Filter>
 void high_points(const Plan& plan, const float* x, float* v, int64_t first, int64_t begin,
                  int64_t end) {
-  const int64_t plane = plan.pixel_plane(plan.high_blocks * kPhases);
   for (int64_t t = begin; t < end; t += kTogether) {
     const int64_t until = t + kTogether < end ? t + kTogether : end;
     for (int phase = 0; phase < kPhases; ++phase) {
       const Phase<const float*> image{x, plan.height,   plan.width,   plan.high,
                                       2, phase / 2 - 1, phase % 2 - 1};
-      tiles_to_points<Filter, OfInput<Filter>>(
-          plan, image, kPhases, v + phase * plan.chunk * kLanes, plane, first, t, until);
+      tiles_to_points<Filter, OfInput<Filter>>(plan, image, plan.high_blocks * kPhases, kPhases,
+                                               v + phase * plan.pixel_block(), first, t, until);
     }
   }
 }
@@ -114,8 +113,7 @@ void low_points(const Plan& plan, int phase, const float* y, float* v, int64_t f
                 int64_t end) {
   const Phase<const float*> image{y, plan.low_height, plan.low_width, plan.low,
                                   1, phase / 2 - 1,   phase % 2 - 1};
-  tiles_to_points<Filter, OfInput<Filter>>(plan, image, 1, v, plan.pixel_plane(plan.low_blocks),
-                                           first, begin, end);
+  tiles_to_points<Filter, OfInput<Filter>>(plan, image, plan.low_blocks, 1, v, first, begin, end);
 }
 
 }  // namespace fastgan::cpu::conv4x4::FASTGAN_STAMPED

@@ -12,8 +12,7 @@
 
 namespace fastgan::cpu::conv4x4 {
 
-// Floats between planes of a layout beyond its size: planes a power of two apart would fall into
-// the same sets of the caches.
+// Floats between planes of a layout beyond its size, for the same reason as in pixel_plane().
 constexpr int64_t kPlanePad = 80;
 constexpr int kPhases = 4;
 constexpr int64_t kSliceChannels =
@@ -31,9 +30,12 @@ struct Plan {
   int vectors;    // of output channels that a unit computes
 
   int points() const { return (tile + 1) * (tile + 1); }
-  // Floats from one point to the next: of transformed pixels [blocks][chunk][lanes],
-  int64_t pixel_plane(int64_t blocks) const { return blocks * chunk * lanes + kPlanePad; }
-  // of transformed weights [kSliceChannels][vectors][lanes],
+  // Floats from one point to the next of transformed pixels: an odd number of lines, because planes
+  // a power of two apart would fall into the same sets of the caches; of a block; of all blocks.
+  int64_t pixel_plane() const { return (group | 1) * lanes; }
+  int64_t pixel_block() const { return points() * pixel_plane(); }
+  int64_t pixels(int64_t blocks) const { return groups() * blocks * pixel_block(); }
+  // Floats from one point to the next: of transformed weights [kSliceChannels][vectors][lanes],
   int64_t weight_plane() const { return kSliceChannels * vectors * lanes + kPlanePad; }
   // of products [group][vectors][lanes],
   int64_t product_plane() const { return group * vectors * lanes + kPlanePad; }
@@ -47,10 +49,10 @@ inline int64_t panels(int64_t blocks, int vectors) { return (blocks + vectors - 
 // Tiles [first, first + count) are at points; `begin` and `end` count from `first`.
 struct Kernels {
   int lanes;
-  // x -> points. v: [points][blocks][phases][chunk][lanes] of all phases of the high image;
+  // x -> points. v: [groups][blocks][phases][points][group][lanes] of the high image;
   void (*high_points)(const Plan& plan, const float* x, float* v, int64_t first, int64_t begin,
                       int64_t end);
-  // [points][blocks][chunk][lanes] of the low image as output phase `phase` sees it;
+  // [groups][blocks][points][group][lanes] of the low image as output phase `phase` sees it;
   void (*low_points)(const Plan& plan, int phase, const float* y, float* v, int64_t first,
                      int64_t begin, int64_t end);
   // the same of its tiles, by the adjoint of the way out.
@@ -61,8 +63,8 @@ struct Kernels {
                      float* scratch, int64_t first, int64_t count, int64_t begin, int64_t end);
   void (*up_units)(const Plan& plan, int phase, const float* v, const float* weight, float* x,
                    float* scratch, int64_t first, int64_t count, int64_t begin, int64_t end);
-  // A unit of high_blocks x panels: adds `count` tiles to its sums, or begins
-  // them; the sums of a unit are points() * sum_plane() floats.
+  // A unit of high_blocks x panels: adds `count` tiles to its sums, or begins them; they are
+  // points() * sum_plane() floats.
   void (*grad_unit)(const Plan& plan, const float* v, const float* d, float* sums, int64_t unit,
                     int64_t count, bool add);
   void (*grad_finish)(const Plan& plan, const float* sums, float* grad_weight, int64_t unit);

@@ -109,22 +109,27 @@ FASTGAN_INLINE void tile_to_points(const Addresses<Transform::kIn>& read, int64_
 }
 
 // Tiles [begin, end) of a chunk that starts at tile `first`; block b of the channels goes to block
-// b * block_step of v, which is [points][blocks][chunk][kLanes].
+// b * block_step of v, which has `blocks` blocks. What a tile writes is close together.
 template <typename Filter, typename Transform>
-void tiles_to_points(const Plan& plan, const Phase<const float*>& image, int block_step, float* v,
-                     int64_t plane, int64_t first, int64_t begin, int64_t end) {
+void tiles_to_points(const Plan& plan, const Phase<const float*>& image, int64_t blocks,
+                     int block_step, float* v, int64_t first, int64_t begin, int64_t end) {
   Addresses<Transform::kIn> tiles[kTogether];
+  float* to[kTogether];
+  const int64_t plane = plan.pixel_plane(), step = block_step * plan.pixel_block();
   for (int64_t t = begin; t < end; t += kTogether) {
     const int count = end - t < kTogether ? int(end - t) : kTogether;
-    for (int i = 0; i < count; ++i) find_pixels(plan, image, first + t + i, tiles[i]);
-    float* to = v + t * kLanes;
-    for (int64_t c = 0; c < image.channels; c += kLanes, to += block_step * plan.chunk * kLanes) {
+    for (int i = 0; i < count; ++i) {
+      find_pixels(plan, image, first + t + i, tiles[i]);
+      const int64_t group = (t + i) / plan.group, row = (t + i) % plan.group;
+      to[i] = v + group * blocks * plan.pixel_block() + row * kLanes;
+    }
+    for (int64_t c = 0, at = 0; c < image.channels; c += kLanes, at += step) {
       const int64_t left = image.channels - c, some = left < kLanes ? left : kLanes;
       for (int i = 0; i < count; ++i) {
         if (some == kLanes && tiles[i].outside == 0) {
-          tile_to_points<Filter, Transform, true>(tiles[i], c, some, to + i * kLanes, plane);
+          tile_to_points<Filter, Transform, true>(tiles[i], c, some, to[i] + at, plane);
         } else {
-          tile_to_points<Filter, Transform, false>(tiles[i], c, some, to + i * kLanes, plane);
+          tile_to_points<Filter, Transform, false>(tiles[i], c, some, to[i] + at, plane);
         }
       }
     }

@@ -9,6 +9,7 @@ namespace fastgan::cpu::conv4x4::FASTGAN_STAMPED {
 using namespace fastgan::cpu::FASTGAN_STAMPED;
 
 constexpr int kTaps = 16;
+constexpr int kAhead = 4;  // weights that are asked for in advance
 
 #if FASTGAN_VECTOR_FLOATS == 16
 #define FASTGAN_FIRST_HALVES 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
@@ -47,6 +48,7 @@ static FASTGAN_INLINE void transpose(Vec* square) {
 static inline void gather_taps(const float* weight, int64_t step, int lanes, Vec* taps) {
   for (int from = 0; from < kTaps; from += kLanes) {
     for (int lane = 0; lane < kLanes; ++lane) {
+      if (from == 0 && lane < lanes) __builtin_prefetch(weight + lane * step + kAhead * kTaps);
       taps[from + lane] = lane < lanes ? load(weight + lane * step + from) : splat(0.0f);
     }
     transpose(taps + from);

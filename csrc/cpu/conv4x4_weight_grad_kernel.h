@@ -17,8 +17,8 @@ template <typename Filter>
 void grad_points(const Plan& plan, const float* y, float* d, int64_t first, int64_t begin,
                  int64_t end) {
   const Phase<const float*> image{y, plan.low_height, plan.low_width, plan.low, 1, 0, 0};
-  tiles_to_points<Filter, OfGradient<Filter>>(plan, image, 1, d, plan.pixel_plane(plan.low_blocks),
-                                              first, begin, end);
+  tiles_to_points<Filter, OfGradient<Filter>>(plan, image, plan.low_blocks, 1, d, first, begin,
+                                              end);
 }
 
 // sums[r][n] (+)= sum_t v[t][r] d[n][t] over `count` tiles; d: vectors `step` floats apart; sums:
@@ -81,12 +81,15 @@ template <typename Filter>
 void grad_unit(const Plan& plan, const float* v, const float* d, float* sums, int64_t index,
                int64_t count, bool add) {
   const GradUnit unit(plan, index);
-  const int64_t v_plane = plan.pixel_plane(plan.high_blocks * kPhases);
-  const int64_t d_plane = plan.pixel_plane(plan.low_blocks), step = plan.chunk * kLanes;
-  const auto multiply = add ? &multiply_tiles<true> : &multiply_tiles<false>;
-  for (int p = 0; p < Filter::kPoints * Filter::kPoints; ++p) {
-    multiply(count, unit.vectors, v + p * v_plane + unit.block * kPhases * step,
-             d + p * d_plane + unit.panel * plan.vectors * step, step, sums + p * plan.sum_plane());
+  const int64_t step = plan.pixel_block(), plane = plan.pixel_plane();
+  v += unit.block * kPhases * step, d += unit.panel * plan.vectors * step;
+  for (int64_t at = 0; at < count; at += plan.group) {
+    const int64_t some = count - at < plan.group ? count - at : plan.group;
+    const auto multiply = add || at > 0 ? &multiply_tiles<true> : &multiply_tiles<false>;
+    for (int p = 0; p < Filter::kPoints * Filter::kPoints; ++p) {
+      multiply(some, unit.vectors, v + p * plane, d + p * plane, step, sums + p * plan.sum_plane());
+    }
+    v += plan.high_blocks * kPhases * step, d += plan.low_blocks * step;
   }
 }
 
