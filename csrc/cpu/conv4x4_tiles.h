@@ -47,7 +47,9 @@ struct OfGradient {
 };
 
 constexpr int kTogether = 8;  // tiles whose addresses are found at once
-alignas(64) static const float kZeros[kLanes] = {};
+// What pixels outside of the image are read from, by images of at most as many channels.
+constexpr int64_t kMostZeros = 2048;
+alignas(64) static const float kZeros[kMostZeros] = {};
 
 template <int kIn>
 struct Addresses {
@@ -76,7 +78,7 @@ void find_pixels(const Plan& plan, const Phase<const float*>& image, int64_t ind
 }
 
 // One vector of channels of one tile; point (p, q) goes to v + (p * kPoints + q) * plane. kAll: all
-// pixels are in the image and all lanes are channels.
+// addresses can be read from, and all lanes are channels.
 template <typename Filter, typename Transform, bool kAll>
 FASTGAN_INLINE void tile_to_points(const Addresses<Transform::kIn>& read, int64_t c, int64_t count,
                                    float* v, int64_t plane) {
@@ -126,7 +128,7 @@ void tiles_to_points(const Plan& plan, const Phase<const float*>& image, int64_t
     for (int64_t c = 0, at = 0; c < image.channels; c += kLanes, at += step) {
       const int64_t left = image.channels - c, some = left < kLanes ? left : kLanes;
       for (int i = 0; i < count; ++i) {
-        if (some == kLanes && tiles[i].outside == 0) {
+        if (some == kLanes && (tiles[i].outside == 0 || image.channels <= kMostZeros)) {
           tile_to_points<Filter, Transform, true>(tiles[i], c, some, to[i] + at, plane);
         } else {
           tile_to_points<Filter, Transform, false>(tiles[i], c, some, to[i] + at, plane);
