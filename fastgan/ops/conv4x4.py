@@ -31,7 +31,7 @@ def conv4x4(
 ) -> Tensor:
     """Correlate [N, C, H, W] with [C_out, C, 4, 4] at every other pixel, zero outside of the image.
 
-    `torch.nn.functional.conv2d(x, weight, bias, stride=2, padding=1)`, by the backend's kernel where
+    `torch.nn.functional.conv2d(x, weight, bias, stride=2, padding=1)`, by the kernel where
     `serves` says so. `backend`: as in `bias_act`. Differentiable: any order in all tensors.
     """
     chosen = select("conv2d_resample", x, backend)

@@ -25,9 +25,7 @@ def conv4x4_weight_grad(x: Tensor, y: Tensor) -> Tensor:
     height, width = y.shape[2:]
     wide = F.pad(x, (1, 2, 1, 2))
     taps = [
-        torch.einsum(
-            "ncij,noij->oc", wide[:, :, k : k + 2 * height : 2, l : l + 2 * width : 2], y
-        )
+        torch.einsum("ncij,noij->oc", wide[:, :, k : k + 2 * height : 2, l : l + 2 * width : 2], y)
         for k in range(4)
         for l in range(4)  # noqa: E741
     ]
