@@ -19,7 +19,7 @@ from fastgan.networks.base import (
 )
 from fastgan.nn import spectral_norm as normalize_spectrum
 from fastgan.nn import spectral_norm_group
-from fastgan.ops import bias_act
+from fastgan.ops import bias_act, conv4x4, conv4x4_transposed
 
 MAX_MULTIPLIER = 16  # of `channels`, at the 4 x 4 end
 
@@ -36,6 +36,33 @@ class Activation(nn.Module):
 
     def extra_repr(self) -> str:
         return self.act
+
+
+class HalvingConv2d(nn.Conv2d):
+    """A 4 x 4 convolution with stride 2 and padding 1 through `fastgan.ops.conv4x4`."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool) -> None:
+        super().__init__(in_channels, out_channels, 4, 2, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return conv4x4(input, self.weight, self.bias)
+
+
+class DoublingConv2d(nn.ConvTranspose2d):
+    """The transpose of that, without a bias."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 4, 2, 1, bias=False)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if output_size is not None:
+            return super().forward(input, output_size)
+        return conv4x4_transposed(input, self.weight)
+
+
+def _in_best_layout(x: Tensor) -> Tensor:
+    """Channels last on the CPU, where the convolutions are faster in it and all layers keep it."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
 def _widths(img_resolution: int, channels: int) -> list[int]:
@@ -101,14 +128,13 @@ class DCGANGenerator(nn.Module):
         layers: list[nn.Module] = []
         before = z_dim + c_dim
         for i, width in enumerate(widths):
-            stride, padding = (1, 0) if i == 0 else (2, 1)
-            layers += [
-                nn.ConvTranspose2d(before, width, 4, stride, padding, bias=False),
-                nn.BatchNorm2d(width),
-                Activation("relu"),
-            ]
+            if i == 0:
+                layers.append(nn.ConvTranspose2d(before, width, 4, 1, 0, bias=False))
+            else:
+                layers.append(DoublingConv2d(before, width))
+            layers += [nn.BatchNorm2d(width), Activation("relu")]
             before = width
-        layers += [nn.ConvTranspose2d(before, img_channels, 4, 2, 1, bias=False)]
+        layers.append(DoublingConv2d(before, img_channels))
         self.main = nn.Sequential(*layers, Activation("tanh"))
         self.apply(_initialize)
 
@@ -128,8 +154,11 @@ class DCGANGenerator(nn.Module):
         check_latent("DCGANGenerator", z, self.z_dim)
         c = check_condition("DCGANGenerator", c, self.c_dim, z.shape[0])
         x = z if c is None else torch.cat([z, c.to(z.dtype)], dim=1)
-        images: Tensor = self.main(x[:, :, None, None])
-        return images
+        first, *others = self.main
+        x = _in_best_layout(first(x[:, :, None, None]))
+        for layer in others:
+            x = layer(x)
+        return x
 
 
 class DCGANDiscriminator(nn.Module):
@@ -167,7 +196,7 @@ class DCGANDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         before = img_channels + c_dim
         for i, width in enumerate(widths):
-            layers.append(nn.Conv2d(before, width, 4, 2, 1, bias=spectral_norm))
+            layers.append(HalvingConv2d(before, width, bias=spectral_norm))
             if i > 0:  # the place is kept, so that the numbers of the layers do not depend on it
                 layers.append(nn.Identity() if spectral_norm else nn.BatchNorm2d(width))
             layers.append(Activation("lrelu"))
@@ -204,6 +233,7 @@ class DCGANDiscriminator(nn.Module):
 
     def _judge(self, x: Tensor) -> DiscriminatorOutput:
         features = {}
+        x = _in_best_layout(x)
         for layer in self.main:
             x = layer(x)
             if isinstance(layer, Activation):

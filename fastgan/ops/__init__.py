@@ -5,6 +5,7 @@ No loops over pixels (those are kernels) and no parameters (those are in `fastga
 
 from fastgan.ops.bias_act import bias_act
 from fastgan.ops.conv2d_resample import conv2d_resample
+from fastgan.ops.conv4x4 import conv4x4, conv4x4_transposed
 from fastgan.ops.minibatch_std import minibatch_std
 from fastgan.ops.modulated_conv2d import modulated_conv2d
 from fastgan.ops.noise_bias_act import noise_bias_act
@@ -16,6 +17,8 @@ from fastgan.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2
 __all__ = [
     "bias_act",
     "conv2d_resample",
+    "conv4x4",
+    "conv4x4_transposed",
     "downsample2d",
     "filter2d",
     "minibatch_std",

@@ -7,6 +7,7 @@ wrong, until an independent oracle says otherwise. Imports torch only.
 from fastgan.reference.bias_act import bias_act
 from fastgan.reference.conv2d_resample import conv2d_resample
 from fastgan.reference.conv3x3 import conv3x3, conv3x3_weight_grad
+from fastgan.reference.conv4x4 import conv4x4, conv4x4_transposed, conv4x4_weight_grad
 from fastgan.reference.minibatch_std import minibatch_std
 from fastgan.reference.modulated_conv2d import modulated_conv2d
 from fastgan.reference.noise_bias_act import noise_bias_act
@@ -19,6 +20,9 @@ __all__ = [
     "conv2d_resample",
     "conv3x3",
     "conv3x3_weight_grad",
+    "conv4x4",
+    "conv4x4_transposed",
+    "conv4x4_weight_grad",
     "minibatch_std",
     "modulated_conv2d",
     "noise_bias_act",
