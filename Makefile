@@ -76,7 +76,7 @@ format: venv  ## rewrite the sources in the project's style
 	$(BIN)/clang-format -i $(FORMATTED_FILES)
 
 clean:  ## remove what was built and cached; .venv and out stay
-	rm -rf build dist *.egg-info fastgan/_C*.so .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist *.egg-info fastgan/_C*.so fastgan/_engine*.so .pytest_cache .mypy_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 # The package is installed without its extension, which $(EXTENSION) then builds in place, reusing

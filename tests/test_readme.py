@@ -16,10 +16,10 @@ def python_blocks() -> list[str]:
 
 
 def test_training_and_sampling_examples_run(tmp_path: Path) -> None:
-    train, sample, _ = python_blocks()
+    train, sample, synthesise, _ = python_blocks()
     assert len(train.strip().splitlines()) <= 11  # ten lines, and a blank one between
     assert len(sample.strip().splitlines()) <= 5
-    for code in (train, sample):
+    for code in (train, sample, synthesise):
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=300)
     assert (tmp_path / "out" / "readme" / "grid.png").stat().st_size > 1000
 
@@ -31,7 +31,7 @@ def test_operator_example_runs() -> None:
         "weight, styles = torch.randn(4, 3, 3, 3), torch.randn(2, 3)\n"
     )
     names: dict[str, object] = {}
-    exec(setup + python_blocks()[2], names)
+    exec(setup + python_blocks()[3], names)
     assert tuple(names["y"].shape) == (2, 4, 16, 16)  # type: ignore[attr-defined]
 
 
