@@ -25,6 +25,7 @@ from fastgan import ops
 from fastgan.dispatch import probe, registry
 from fastgan.dispatch.select import requested_backend, select
 from fastgan.dispatch.spec import OpCall
+from fastgan.synthesis.tuning import engine_status
 from fastgan.training.allocator import allocator_status
 
 PASSES = ("forward", "backward", "2nd backward")
@@ -148,7 +149,11 @@ def examine() -> dict[str, Any]:
     started = time.perf_counter()
     checks = self_test()
     return {
-        "versions": {**probe.versions(), "allocator": allocator_status()},
+        "versions": {
+            **probe.versions(),
+            "synthesis engine": engine_status(),
+            "allocator": allocator_status(),
+        },
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith("FASTGAN_")},
         "backends": probe.backend_table(),
         "chosen": chosen,

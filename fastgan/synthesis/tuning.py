@@ -57,6 +57,17 @@ def engine_module() -> ModuleType | None:
     return importlib.import_module("fastgan._engine")
 
 
+def engine_status() -> str:
+    """Whether the C++ engine can render here and for which instruction set, in a few words."""
+    module = engine_module()
+    if module is None:
+        return "not built; torch renders, slower"
+    try:
+        return f"built, {module.isa()}, {'tuned' if cache_file().is_file() else 'not tuned'}"
+    except ValueError as error:
+        return f"unusable: FASTGAN_CPU_CAPABILITY: {error}"
+
+
 def cache_file() -> Path:
     """Where choices are kept: fastgan/tuning.json in $XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -72,3 +72,13 @@ def test_bad_arguments_are_explained(engine):
 def test_the_command_complains_in_one_line(tmp_path, capsys):
     assert main(["tune", "--model", str(tmp_path / "none.safetensors")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_doctor_can_say_what_is_there(engine, monkeypatch):
+    assert tuning.engine_status() == f"built, {engine.isa()}, not tuned"
+    tuning.tune([Shape(4, 4, 4, 4, False)], rounds=1)
+    assert tuning.engine_status().endswith(", tuned")
+    monkeypatch.setenv("FASTGAN_CPU_CAPABILITY", "sse9")
+    assert "expected default, avx2 or avx512, got sse9" in tuning.engine_status()
+    monkeypatch.setattr(tuning, "engine_module", lambda: None)
+    assert tuning.engine_status() == "not built; torch renders, slower"
