@@ -34,9 +34,11 @@ def nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_file_is_compiled_and_found():
-    sources = [Path(path) for path in _build.cpu_sources(ROOT) + _build.cuda_sources(ROOT)]
+    lists = (_build.cpu_sources, _build.engine_sources, _build.cuda_sources)
+    sources = [Path(path) for sources_of in lists for path in sources_of(ROOT)]
     assert len(set(sources)) == len(sources)
-    wanted = {*ROOT.glob("csrc/*.cpp"), *ROOT.glob("csrc/cpu/*.cpp"), *ROOT.glob("csrc/cuda_ops/*")}
+    folders = ("csrc/*.cpp", "csrc/cpu/*.cpp", "csrc/engine/*.cpp", "csrc/cuda_ops/*")
+    wanted = {path for pattern in folders for path in ROOT.glob(pattern)}
     assert {ROOT / path for path in sources} == {p for p in wanted if p.suffix != ".h"}
     assert "csrc/cuda/storage.cuh" in _build.cuda_headers(ROOT)
     assert "csrc/cuda_ops/launch.h" in _build.cuda_headers(ROOT)

@@ -33,7 +33,7 @@ class Selection:
     """Folder for logs, samples, checkpoints and the model. Left out: out/RECIPE."""
     resume: str | None = None
     """Go on with an interrupted run, exactly as if it had not stopped: the folder of the run or
-    of a checkpoint, or "latest" for the newest checkpoint in --out."""
+    of a checkpoint, or "latest" for the newest checkpoint in the output folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

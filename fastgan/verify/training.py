@@ -1,4 +1,4 @@
-"""Times of a whole StyleGAN2: the training step now, frames when there is a Synthesizer.
+"""Times of a whole StyleGAN2: the training step and frames.
 
 The place to add further measurements of networks: a function that returns dictionaries of
 seconds, or a Skip that says why there are none.
@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from fastgan import synthesis
 from fastgan.data import ArrayDataset, shapes
 from fastgan.dispatch.select import use_backend
+from fastgan.networks import StyleGAN2Generator
 from fastgan.recipes import stylegan2
+from fastgan.synthesis.synthesizer import Synthesizer
 from fastgan.timing import measure
 from fastgan.training.state import start_state
 from fastgan.training.step import Step
@@ -23,6 +24,7 @@ from fastgan.verify.device import Device
 from fastgan.verify.parity import Skip
 
 RESOLUTION = 256
+FRAMES = "frames of a StyleGAN2 at batch 1"
 IMAGES = 64  # drawn again and again: only their number per step matters
 
 
@@ -70,20 +72,28 @@ def time_step(
 
 def measure_networks(device: Device, *, quick: bool) -> tuple[dict[str, Any], list[Skip]]:
     """Times by name, and what was not measured."""
-    skipped = [why_no_step(device, quick=quick), why_no_frames()]
+    reason = why_no_step(device, quick=quick)
+    skipped: list[Skip | None] = [reason, None if reason is None else Skip(FRAMES, reason.reason)]
     found: dict[str, Any] = {}
-    if skipped[0] is None:
+    if reason is None:
         result = time_step(device, stylegan2.auto(RESOLUTION), RESOLUTION, rounds=16)
         if isinstance(result, Skip):
             skipped.append(result)
         else:
             found[f"StyleGAN2-{RESOLUTION} training step"] = result
+        found[f"{FRAMES}, {RESOLUTION}"] = time_frames(device, stylegan2.auto(RESOLUTION))
     return found, [skip for skip in skipped if skip is not None]
 
 
-def why_no_frames() -> Skip:
-    """Why frames per second are not measured."""
-    what = "frames per second of a StyleGAN2 at batch 1"
-    if not hasattr(synthesis, "Synthesizer"):
-        return Skip(what, "not measured: fastgan has no Synthesizer yet")
-    return Skip(what, "not measured: this selftest is older than the Synthesizer")
+def time_frames(device: Device, config: stylegan2.Config) -> dict[str, Any]:
+    """Times of one image, from styles to bytes."""
+    torch.manual_seed(0)
+    generator = StyleGAN2Generator(
+        config.z_dim, 0, config.w_dim, RESOLUTION, 3,
+        channel_base=config.channel_base, channel_max=config.channel_max,
+        mapping_layers=config.mapping_layers, conv_clamp=config.conv_clamp,
+    ).to(device.place)  # fmt: skip
+    synthesizer = Synthesizer(generator).warmup()
+    ws = torch.zeros(1, generator.num_ws, config.w_dim)
+    timings = measure({"fastgan": lambda: synthesizer.render_w(ws)}, rounds=30, max_seconds=60)
+    return {name: asdict(timing) for name, timing in timings.items()}

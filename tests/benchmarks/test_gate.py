@@ -1,6 +1,7 @@
 """The regression gate: what it compares, what it keeps, and what it says."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,9 +55,12 @@ def test_a_damaged_file_is_a_clear_error(tmp_path):
 def run(file, *arguments):
     command = [sys.executable, "-m", "pytest", "-q", "benchmarks/test_regression.py"]
     command += ["-p", "no:cacheprovider", "-k", "bias_act and not fwd_bwd", "--gate-rounds", "2"]
+    # Inside of a worker of xdist, pytest-benchmark would take itself for parallel and time nothing.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     return subprocess.run(
-        [*command, "--gate-file", str(file), *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+        [*command, "--gate-file", str(file), *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
 
 
 def test_the_gate_stores_compares_and_fails(tmp_path):

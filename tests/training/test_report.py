@@ -121,7 +121,7 @@ def test_loss_that_is_not_finite_ends_the_run_before_it_is_saved(vanilla_config,
 class Interrupt(Hook):
     def on_step(self, state, means):
         if state.step == 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_interrupt_ends_the_run_between_two_steps(vanilla_config, ring, tmp_path):

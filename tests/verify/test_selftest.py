@@ -72,7 +72,7 @@ def test_quick_selftest_of_the_cpu_passes(tmp_path, capsys):
     assert all(s["seconds"]["cpp"]["minimum"] > 0 for s in found["speeds"])
     assert {s["op"].split()[0] for s in found["speeds"]} >= {"bias_act", "upfirdn2d"}
     assert found["facts"]["torch"] == torch.__version__
-    assert "no Synthesizer" in page
+    assert "StyleGAN2 at batch 1" in page  # among what a quick run leaves out
     assert "passed: " in out
     assert "SKIPPED" in out
     assert page.count("| parity |") == sum(o["check"] == "parity" for o in found["outcomes"]) + 5
