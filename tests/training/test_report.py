@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 from dataclasses import replace
 from types import SimpleNamespace
