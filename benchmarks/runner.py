@@ -12,6 +12,8 @@ from benchmarks.report import Row
 from benchmarks.roofline import Peaks
 from benchmarks.timing import measure
 
+SPAN = 0.01  # seconds of a reading: of one call, or of a short one repeated
+
 
 @dataclass(frozen=True)
 class Options:
@@ -66,5 +68,6 @@ def run_pass(
     """Check and time one pass of one case."""
     providers.check(case, which, contenders)
     rounds = 3 if options.quick else options.rounds
-    timings = measure(contenders, rounds=rounds, max_seconds=options.max_seconds)
+    span = 0.0 if options.quick else SPAN
+    timings = measure(contenders, rounds=rounds, max_seconds=options.max_seconds, min_span=span)
     return report.rows(case, which, timings, peaks)

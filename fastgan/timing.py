@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -47,6 +48,7 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     timer: Timer | None = None,
     pause: float = 0.0,
+    min_span: float = 0.0,
 ) -> dict[str, Timing]:
     """Time the contenders in turn, round after round, so that all meet the same machine.
 
@@ -66,15 +68,20 @@ def measure(
             then only bounds the rounds.
         pause: seconds to sleep before each timed call, in which the threads of a contender that
             brings its own pool stop spinning; not timed.
+        min_span: seconds that a reading spans at least, as the last warm-up call foretells: a short
+            call is repeated in a row and counts as the mean. A single short call is a measurement
+            of what the contender before it left in the caches.
 
     Returns: one Timing per contender.
     """
     run = timer or partial(_timed, synchronize or _synchronize, clock)
     names = list(contenders)
     order = random.Random(0)
+    repeats = dict.fromkeys(names, 1)
     for name in names:
         for _ in range(warmup):
-            contenders[name]()
+            took = run(contenders[name])
+            repeats[name] = max(1, math.ceil(min_span / max(took, 1e-6)))
     seconds: dict[str, list[float]] = {name: [] for name in names}
     with _collected():
         first = clock()
@@ -84,7 +91,8 @@ def measure(
             for name in order.sample(names, len(names)):
                 if pause > 0:
                     time.sleep(pause)
-                seconds[name].append(run(contenders[name]))
+                total = sum(run(contenders[name]) for _ in range(repeats[name]))
+                seconds[name].append(total / repeats[name])
     return {name: Timing.of(found) for name, found in seconds.items()}
 
 

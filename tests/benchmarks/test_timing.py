@@ -53,6 +53,16 @@ def test_measure_leaves_the_warmup_out_and_keeps_contenders_apart():
     assert found["fast"].p80 == 0
 
 
+def test_measure_repeats_short_calls_and_takes_their_mean():
+    ticks = Ticks()
+    contenders = {"long": ticks.contender("long", 9.0), "short": ticks.contender("short", 3, 2, 4)}
+    found = measure(contenders, rounds=2, warmup=2, clock=lambda: ticks.now, min_span=4)
+    # The last warm-up call took 2: two calls a reading, of 4 + 3 and 2 + 4.
+    assert (ticks.calls.count("long"), ticks.calls.count("short")) == (4, 6)
+    assert (found["short"].minimum, found["short"].p80) == (3.0, 3.5)
+    assert found["long"].minimum == 9.0
+
+
 def test_measure_stops_at_the_time_limit_but_runs_one_round():
     ticks = Ticks()
     contenders = {"a": ticks.contender("a", 2.0), "b": ticks.contender("b", 2.0)}
