@@ -33,54 +33,30 @@ void check_type(const Tensor& x) {
                   "bias_act_signs: expected float32 or float64");
 }
 
-template <typename T>
-void prefetch(const T* from) {
-  for (int64_t i = 0; i < kSignBlock; i += 64 / int64_t{sizeof(T)})
-    __builtin_prefetch(from + i, 0, 0);
-}
-
-// Where blocks go: around the caches by way of a buffer, or straight.
-template <typename T>
-class Output {
- public:
-  Output(T* to, bool stream) : to_(to), copy_(stream ? stream_copy_variant<T>() : nullptr) {}
-  ~Output() {
-    if (copy_ != nullptr) finish_streaming();
-  }
-  T* place(int64_t block) { return copy_ == nullptr ? to_ + block * kSignBlock : buffer_; }
-  void done(int64_t block) const {
-    if (copy_ != nullptr) copy_(buffer_, to_ + block * kSignBlock, kSignBlock);
-  }
-
- private:
-  T* to_;
-  void (*copy_)(const T*, T*, int64_t);
-  alignas(64) T buffer_[kSignBlock];
-};
-
+// Whether a result is to go around the caches, and may: whole lines only.
 template <typename T>
 bool streams(const Tensor& y) {
-  return y.numel() * static_cast<int64_t>(sizeof(T)) > kStreamBytes;
+  return y.numel() * static_cast<int64_t>(sizeof(T)) > kStreamBytes &&
+         reinterpret_cast<uintptr_t>(data<T>(y)) % 64 == 0;
 }
 
-template <template <typename> class Act, typename T, bool kClamp>
+template <typename T, bool kRelu, bool kClamp>
 void forward(const Tensor& x, const Tensor* bias, const Tensor& y, const Tensor& signs,
              const Planes& planes, double alpha, double gain, double limit) {
-  const auto function = variant<SignsForward<Act, T, kClamp>, const T*, T, T*, uint32_t*, uint32_t*,
-                                double, double, double>();
+  const SignsForward<T> function = signs_forward_variant<T, kRelu, kClamp>();
+  const SignsParams<T> params{T(alpha), T(gain), T(limit), streams<T>(y)};
   const T* from = data<T>(x);
+  T* to = mutable_data<T>(y);
   const T* biases = bias == nullptr ? nullptr : data<T>(*bias);
   uint32_t* positive = reinterpret_cast<uint32_t*>(mutable_data<int32_t>(signs));
   uint32_t* inside = positive + (kClamp ? planes.count * kSignWords : 0);
   torch::stable::parallel_for(0, planes.count, kGroup, [&](int64_t begin, int64_t end) {
-    Output<T> output(mutable_data<T>(y), streams<T>(y));
     for (int64_t i = begin; i < end; ++i) {
-      prefetch(from + (i + 1) * kSignBlock);
       const T value = biases == nullptr ? T(0) : biases[i / planes.blocks % planes.channels];
-      function(from + i * kSignBlock, value, output.place(i), positive + i * kSignWords,
-               inside + i * kSignWords, alpha, gain, limit);
-      output.done(i);
+      function(from + i * kSignBlock, value, to + i * kSignBlock, positive + i * kSignWords,
+               inside + i * kSignWords, params);
     }
+    if (params.stream) finish_streaming();
   });
 }
 
@@ -106,12 +82,12 @@ std::tuple<Tensor, Tensor> bias_act_signs(const Tensor& x_in, const std::optiona
     using T = decltype(zero);
     if (act == "relu") {
       return clamp < 0
-                 ? forward<Relu, T, false>(x, bias_pointer, y, signs, planes, slope, gain, clamp)
-                 : forward<Relu, T, true>(x, bias_pointer, y, signs, planes, slope, gain, clamp);
+                 ? forward<T, true, false>(x, bias_pointer, y, signs, planes, slope, gain, clamp)
+                 : forward<T, true, true>(x, bias_pointer, y, signs, planes, slope, gain, clamp);
     }
     return clamp < 0
-               ? forward<Piecewise, T, false>(x, bias_pointer, y, signs, planes, slope, gain, clamp)
-               : forward<Piecewise, T, true>(x, bias_pointer, y, signs, planes, slope, gain, clamp);
+               ? forward<T, false, false>(x, bias_pointer, y, signs, planes, slope, gain, clamp)
+               : forward<T, false, true>(x, bias_pointer, y, signs, planes, slope, gain, clamp);
   };
   x.scalar_type() == ScalarType::Double ? run(double{}) : run(float{});
   return {y, signs};
@@ -120,21 +96,20 @@ std::tuple<Tensor, Tensor> bias_act_signs(const Tensor& x_in, const std::optiona
 template <typename T, bool kClamp>
 void backward(const Tensor& g, const Tensor& signs, const Tensor& grad_x,
               const Tensor* channel_sums, const Planes& planes, double alpha, double gain) {
-  const auto function = variant<SignsBackward<T, kClamp>, const T*, T*, const uint32_t*,
-                                const uint32_t*, T*, double, double>();
+  const SignsBackward<T> function = signs_backward_variant<T, kClamp>();
+  const SignsParams<T> params{T(alpha), T(gain), T(0), streams<T>(grad_x)};
   const T* from = data<T>(g);
+  T* to = mutable_data<T>(grad_x);
   const uint32_t* positive = reinterpret_cast<const uint32_t*>(data<int32_t>(signs));
   const uint32_t* inside = positive + (kClamp ? planes.count * kSignWords : 0);
   std::vector<T> sums(planes.count, T(0));
   T* sums_data = sums.data();
   torch::stable::parallel_for(0, planes.count, kGroup, [&](int64_t begin, int64_t end) {
-    Output<T> output(mutable_data<T>(grad_x), streams<T>(grad_x));
     for (int64_t i = begin; i < end; ++i) {
-      prefetch(from + (i + 1) * kSignBlock);
-      function(from + i * kSignBlock, output.place(i), positive + i * kSignWords,
-               inside + i * kSignWords, sums_data + i, alpha, gain);
-      output.done(i);
+      sums_data[i] = function(from + i * kSignBlock, to + i * kSignBlock, positive + i * kSignWords,
+                              inside + i * kSignWords, params);
     }
+    if (params.stream) finish_streaming();
   });
   if (channel_sums == nullptr) return;
   std::vector<double> totals(planes.channels, 0.0);
@@ -153,7 +128,7 @@ std::tuple<Tensor, Tensor> bias_act_signs_grad(const Tensor& grad_y, const Tenso
   check_numel("bias_act_signs_grad", "signs", signs, ScalarType::Int,
               signs.numel() == words ? words : 2 * words);
   Tensor grad_x = result_like(g);
-  const Tensor sums = torch::stable::new_zeros(g, {with_bias ? planes.channels : 0});
+  const Tensor sums = torch::stable::new_empty(g, {with_bias ? planes.channels : 0});
   const Tensor* target = with_bias ? &sums : nullptr;
   const auto run = [&](auto zero) {
     using T = decltype(zero);

@@ -60,6 +60,7 @@ def _fake(x: Tensor, bias: Tensor | None, dim: int, act: str, alpha: float, gain
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     _, bias, dim, act, alpha, gain, _, backend = inputs
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # of the bits it would be a tensor of zeros
     ctx.save_for_backward(output[1])
     ctx.has_bias = bias is not None
     slope = {"linear": 1.0, "relu": 0.0}.get(act, alpha)  # below zero, before the gain
@@ -67,7 +68,9 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     ctx.backend = backend
 
 
-def _backward(ctx: Any, grad_y: Tensor, _: Any) -> tuple[Any, ...]:
+def _backward(ctx: Any, grad_y: Tensor | None, _: Any) -> tuple[Any, ...]:
+    if grad_y is None:
+        return (None,) * 8
     with_bias = ctx.has_bias and ctx.needs_input_grad[1]
     grad_x, grad_bias = registered.bias_act_signs_grad(
         grad_y, *ctx.saved_tensors, *ctx.arguments, with_bias, ctx.backend
