@@ -100,16 +100,14 @@ void multiply(const Plan<A>& plan, int blocks, int vectors, const float* input, 
   for (int job = 0; job < Tile<A>::kJobs; ++job, packed += size) {
     const int kind = Tile<A>::kind(job), panel = plan.panel[kind];
     const int64_t rows = plan.tiles * Tile<A>::rows(kind), panels = divide_up(rows, panel);
-    const int lines = static_cast<int>(divide_up(size * 4 / 64, panels * blocks));
-    const char* next = reinterpret_cast<const char*>(packed + size);
+    ReadAhead next(packed + size, size * sizeof(float));
     const float* v = input + plan.input[job];
     float* m = product + plan.product[job] * columns;
-    for (int64_t row = 0; row < rows; row += panel) {
+    for (int64_t row = 0, left = panels; row < rows; row += panel, --left) {
       const int count = static_cast<int>(least(panel, rows - row));
       panel_product_of<false, float>(vectors, count)(blocks, v + row * blocks * kLanes,
                                                      panel * kLanes, packed, m + row * columns,
-                                                     next, lines);
-      next += static_cast<int64_t>(lines) * 64 * blocks;
+                                                     next.take(static_cast<int>(left), blocks));
     }
   }
 }

@@ -27,15 +27,12 @@ static inline int64_t scratch_size(const Plan& plan) {
 static inline void multiply_point(const Plan& plan, int64_t count, int vectors, const float* v,
                                   const float* u, float* m, const float* next) {
   const int64_t most = max_rows(vectors), products = (count + most - 1) / most;
-  // Cache lines of a block of u that each product asks for.
-  const int lines = int(kLanes * vectors * kLanes * 4 / 64 / products);
-  const char* ahead = reinterpret_cast<const char*>(next);
+  ReadAhead ahead(next, size_t(plan.in_blocks) * kLanes * vectors * kLanes * sizeof(float));
   for (int64_t i = 0, row = 0; i < products; ++i) {
     const int rows = int((count - row + products - i - 1) / (products - i));
-    panel_product_of<false, float>(vectors, rows)(int(plan.in_blocks), v + row * kLanes,
-                                                  int(plan.strip * kLanes), u,
-                                                  m + row * vectors * kLanes, ahead, lines);
-    ahead += plan.in_blocks * lines * 64;
+    panel_product_of<false, float>(vectors, rows)(
+        int(plan.in_blocks), v + row * kLanes, int(plan.strip * kLanes), u,
+        m + row * vectors * kLanes, ahead.take(int(products - i), int(plan.in_blocks)));
     row += rows;
   }
 }

@@ -18,7 +18,7 @@ void multiply_point(int64_t count, int vectors, int blocks, const float* v, int6
   for (int64_t i = 0, row = 0; i < products; ++i) {
     const int rows = int((count - row + products - i - 1) / (products - i));
     panel_product_of<kAdd, float>(vectors, rows)(blocks, v + row * kLanes, int(block_step), u,
-                                                 m + row * vectors * kLanes, nullptr, 0);
+                                                 m + row * vectors * kLanes, {});
     row += rows;
   }
 }

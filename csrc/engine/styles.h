@@ -9,41 +9,54 @@ namespace fastgan::engine::FASTGAN_STAMPED {
 
 using namespace fastgan::cpu::FASTGAN_STAMPED;
 
-template <bool kSquare>
-inline float dot(const float* a, const float* x, int width) {
-  Vec acc[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
-  int i = 0;
-  for (; i + 4 * kLanes <= width; i += 4 * kLanes) {
-    FASTGAN_UNROLL for (int k = 0; k < 4; ++k) {
-      const Vec value = load(x + i + k * kLanes);
-      acc[k] = fma(load(a + i + k * kLanes), kSquare ? value * value : value, acc[k]);
+constexpr int kStreams = 8;  // as of ReadAhead: rows of so many parts of a matrix at once
+
+// products[r] = row r of kRows rows that lie row_step apart, times x (or its squares).
+template <bool kSquare, int kRows>
+inline void dots(const float* a, size_t row_step, const float* x, int width, float* products) {
+  Vec acc[kRows];
+  FASTGAN_UNROLL for (int r = 0; r < kRows; ++r) acc[r] = splat(0.0f);
+  for (int i = 0; i < width; i += kLanes) {
+    const Vec value = load(x + i), factor = kSquare ? value * value : value;
+    FASTGAN_UNROLL for (int r = 0; r < kRows; ++r) {
+      acc[r] = fma(load(a + r * row_step + i), factor, acc[r]);
     }
   }
-  for (; i < width; i += kLanes) {
-    const Vec value = load(x + i);
-    acc[0] = fma(load(a + i), kSquare ? value * value : value, acc[0]);
+  for (int r = 0; r < kRows; ++r) products[r] = sum(acc[r]);
+}
+
+// finish(product, row) for the rows of a part, kStreams of them at a time, far apart.
+template <bool kSquare, typename Finish>
+inline void multiply(const MatrixPart& part, const Finish& finish) {
+  const int step = (part.end - part.begin) / kStreams;
+  const float* const first = part.matrix + size_t(part.begin) * part.width;
+  for (int row = 0; row < step; ++row) {
+    for (int n = 0; n < part.samples; ++n) {
+      float products[kStreams];
+      dots<kSquare, kStreams>(first + size_t(row) * part.width, size_t(step) * part.width,
+                              part.x + part.x_step * n, part.width, products);
+      for (int r = 0; r < kStreams; ++r) {
+        const int at = part.begin + r * step + row;
+        part.y[part.y_step * n + at] = finish(products[r], at);
+      }
+    }
   }
-  return sum((acc[0] + acc[1]) + (acc[2] + acc[3]));
+  for (int at = part.begin + kStreams * step; at < part.end; ++at) {
+    for (int n = 0; n < part.samples; ++n) {
+      float product;
+      dots<kSquare, 1>(part.matrix + size_t(at) * part.width, 0, part.x + part.x_step * n,
+                       part.width, &product);
+      part.y[part.y_step * n + at] = finish(product, at);
+    }
+  }
 }
 
 void affine(const MatrixPart& part, const float* bias) {
-  for (int row = part.begin; row < part.end; ++row) {
-    const float* a = part.matrix + size_t(row) * part.width;
-    for (int n = 0; n < part.samples; ++n) {
-      part.y[part.y_step * n + row] =
-          dot<false>(a, part.x + part.x_step * n, part.width) + bias[row];
-    }
-  }
+  multiply<false>(part, [=](float product, int row) { return product + bias[row]; });
 }
 
 void demodulate(const MatrixPart& part, float gain) {
-  for (int row = part.begin; row < part.end; ++row) {
-    const float* a = part.matrix + size_t(row) * part.width;
-    for (int n = 0; n < part.samples; ++n) {
-      const float energy = dot<true>(a, part.x + part.x_step * n, part.width);
-      part.y[part.y_step * n + row] = gain / __builtin_sqrtf(energy + 1e-8f);
-    }
-  }
+  multiply<true>(part, [=](float energy, int) { return gain / __builtin_sqrtf(energy + 1e-8f); });
 }
 
 }  // namespace fastgan::engine::FASTGAN_STAMPED

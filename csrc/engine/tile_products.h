@@ -70,18 +70,16 @@ class TileProducts {
     for (int g = 0; g < groups_; ++g) {
       const Group& group = group_[g];
       const int rows = tiles * group.rows_per_tile, panels = (rows + group.panel - 1) / group.panel;
-      const size_t lines = point_weights() * sizeof(W) / 64 / (size_t(panels) * blocks_) + 1;
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
-        const char* next = reinterpret_cast<const char*>(u + point_weights());
+        ReadAhead next(u + point_weights(), point_weights() * sizeof(W));
         const float* from = v + group.v_first + p * group.v_step;
         float* to = m + (size_t(group.m_first) + size_t(p) * batch_ * group.rows_per_tile) *
                             columns_ * kLanes;
-        for (int row = 0; row < rows; row += group.panel) {
+        for (int row = 0, left = panels; row < rows; row += group.panel, --left) {
           const int count = least(group.panel, rows - row);
           panel_product_of<false, W>(columns_, count)(
               blocks_, from + size_t(row) * blocks_ * kLanes, group.panel * kLanes, u,
-              to + size_t(row) * columns_ * kLanes, next, static_cast<int>(lines));
-          next += lines * 64 * static_cast<size_t>(blocks_);
+              to + size_t(row) * columns_ * kLanes, next.take(left, blocks_));
         }
       }
     }
