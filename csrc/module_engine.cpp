@@ -290,7 +290,7 @@ std::vector<double> time_choices(int in_channels, int out_channels, int height, 
 PYBIND11_MODULE(_engine, m) {
   using namespace fastgan::engine;
   m.doc() = "StyleGAN2 synthesis on the CPU; see fastgan.Synthesizer.";
-  py::class_<PyNetwork>(m, "Network")
+  py::class_<PyNetwork>(m, "Network", py::module_local())
       .def(py::init<int, int, int, Array, float, float, float, float, bool, const std::string&>(),
            py::arg("w_dim"), py::arg("num_ws"), py::arg("channels"), py::arg("constant"),
            py::kw_only(), py::arg("slope"), py::arg("gain"), py::arg("clamp"),

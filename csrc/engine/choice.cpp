@@ -25,12 +25,12 @@ double weight_bytes(const LayerShape& shape, int tile) {
 }
 
 // Larger tiles take fewer products, but more weights, which small images are bound by; upsampling
-// goes on with the smaller ones while their weights stay in the cache.
+// goes on with the smaller ones while their weights are few.
 int default_tile(const LayerShape& shape) {
   const int side = std::min(shape.height, shape.width);
-  if (side <= 4) return 1;
-  const bool stays = shape.up && side <= 64 && weight_bytes(shape, 2) <= cache_bytes() / 2;
-  return side <= 16 || stays ? 2 : 4;
+  if (side <= 8) return side <= 4 ? 1 : 2;
+  const double few = cache_bytes() * (side <= 16 ? 2 : 0.5);
+  return shape.up && side <= 64 && weight_bytes(shape, 2) <= few ? 2 : 4;
 }
 
 // Rows where the weights stay in each core's cache, or where there are so many pixels that reading
@@ -42,7 +42,8 @@ Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
   if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
   if (many_rows && (bytes <= cache_bytes() / 2 || side >= 64)) return Split::kRows;
-  return side <= 8 || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
+  const bool few_pixels = side <= (shape.up ? 8 : 16);
+  return few_pixels || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
 }
 
 }  // namespace
