@@ -11,6 +11,7 @@ typedef float UnalignedVec
     __attribute__((vector_size(FASTGAN_VECTOR_FLOATS * 4), aligned(4), may_alias));
 
 static inline Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+// stream() stores around the caches, to whole aligned vectors.
 static inline void store(float* p, Vec a) { *reinterpret_cast<UnalignedVec*>(p) = a; }
 
 #if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
@@ -20,6 +21,7 @@ static inline Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
 static inline Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
 static inline Vec fnma(Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps(a, b, c); }
 static inline float sum(Vec a) { return _mm512_reduce_add_ps(a); }
+static inline void stream(float* p, Vec a) { _mm512_stream_ps(p, a); }
 static inline Vec load(const uint16_t* half) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(half)));
 }
@@ -29,6 +31,7 @@ static inline Vec max(Vec a, Vec b) { return _mm256_max_ps(a, b); }
 static inline Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
 static inline Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 static inline Vec fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }
+static inline void stream(float* p, Vec a) { _mm256_stream_ps(p, a); }
 static inline float sum(Vec a) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -43,6 +46,7 @@ static inline Vec max(Vec a, Vec b) { return a > b ? a : b; }
 static inline Vec min(Vec a, Vec b) { return a < b ? a : b; }
 static inline Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
 static inline Vec fnma(Vec a, Vec b, Vec c) { return c - a * b; }
+static inline void stream(float* p, Vec a) { store(p, a); }
 static inline float sum(Vec a) { return (a[0] + a[1]) + (a[2] + a[3]); }
 // float16 -> float32: shifting exponent and mantissa into place leaves the value times 2^-112.
 static inline float from_half(uint16_t half) {
@@ -56,6 +60,13 @@ static inline Vec load(const uint16_t* half) {
   return Vec{from_half(half[0]), from_half(half[1]), from_half(half[2]), from_half(half[3])};
 }
 #endif
+
+// Before another thread may read what was streamed.
+static inline void finish_streams() {
+#if defined(FASTGAN_STAMP_X86)
+  _mm_sfence();
+#endif
+}
 
 // to[i] = sum of the lanes of from[i], for four vectors.
 #if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS >= 8

@@ -12,6 +12,19 @@
 
 namespace fastgan::engine::FASTGAN_STAMPED {
 
+// Outputs of this size have left the caches when the next layer reads them, and a plain store would
+// read the line first that it overwrites.
+constexpr size_t kStreamBytes = size_t(12) << 20;
+
+inline bool leaves_caches(const LayerShape& shape) {
+  const size_t channels = size_t(vectors(shape.out_channels, kLanes)) * kLanes;
+  return channels * shape.out_height() * shape.out_width() * sizeof(float) > kStreamBytes;
+}
+
+inline void store_output(float* to, Vec value, bool streams) {
+  streams ? stream(to, value) : store(to, value);
+}
+
 template <typename A, typename W>
 class UpLayer final : public Layer {
   static constexpr int kN = A::kIn, kPoints = A::kPoints;
@@ -27,6 +40,7 @@ class UpLayer final : public Layer {
         choice_(choice),
         finish_(activation),
         ratio_(activation.filter_ratio),
+        streams_(leaves_caches(shape)),
         tile_rows_((shape.height + kN - 1) / kN),
         tile_columns_((shape.width + kN - 1) / kN),
         products_(shape, choice, {kPoints * kPoints, 2 * kPoints, 1}, {1, kN, kN * kN}),
@@ -56,6 +70,7 @@ class UpLayer final : public Layer {
     } else {
       for (int n = 0; n < call.samples; ++n) run_channels(call, n);
     }
+    if (streams_) finish_streams();
   }
 
  private:
@@ -326,7 +341,7 @@ class UpLayer final : public Layer {
       for (int x = 0; x < width; ++x, at += kS) {
         const Vec last = filter_column(lines, at, ratio);
         const Vec sum = fma(ratio, here + after, before + last);
-        store(to + size_t(x) * kLanes, finish_(sum, scale, bias, noise[x]));
+        store_output(to + size_t(x) * kLanes, finish_(sum, scale, bias, noise[x]), streams_);
         before = here, here = after, after = last;
       }
     }
@@ -341,6 +356,7 @@ class UpLayer final : public Layer {
   const Choice choice_;
   const Finish finish_;
   const float ratio_;
+  const bool streams_;
   const int tile_rows_, tile_columns_;
   TileProducts<W> products_;
   Buffer<float> bias_;
