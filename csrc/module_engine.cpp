@@ -54,8 +54,6 @@ const float* checked(const char* what, const Array& array, std::vector<py::ssize
   return array.data();
 }
 
-const char* const kSplits[] = {"team", "rows", "channels"};
-
 Choice to_choice(const py::dict& d) {
   const std::string split = d["split"].cast<std::string>();
   const auto found = std::find(std::begin(kSplits), std::end(kSplits), split);
@@ -76,10 +74,11 @@ py::dict from_choice(const Choice& c) {
 class PyNetwork {
  public:
   PyNetwork(int w_dim, int num_ws, int channels, Array constant, float slope, float gain,
-            float clamp, float filter_ratio, bool half_weights, const std::string& isa)
+            float clamp, float filter_ratio, bool half_weights, size_t pair_bytes,
+            const std::string& isa)
       : network_(Settings{w_dim, num_ws, channels, static_cast<int>(constant.shape(1)),
                           static_cast<int>(constant.shape(2)),
-                          Activation{slope, clamp, filter_ratio}, gain, half_weights},
+                          Activation{slope, clamp, filter_ratio}, gain, half_weights, pair_bytes},
                  parse_isa(isa)) {
     if (constant.ndim() != 3) throw std::invalid_argument("constant: expected [C, H, W]");
     if (channels < 1 || channels > 4) throw std::invalid_argument("expected 1 to 4 image channels");
@@ -291,10 +290,12 @@ PYBIND11_MODULE(_engine, m) {
   using namespace fastgan::engine;
   m.doc() = "StyleGAN2 synthesis on the CPU; see fastgan.Synthesizer.";
   py::class_<PyNetwork>(m, "Network", py::module_local())
-      .def(py::init<int, int, int, Array, float, float, float, float, bool, const std::string&>(),
+      .def(py::init<int, int, int, Array, float, float, float, float, bool, size_t,
+                    const std::string&>(),
            py::arg("w_dim"), py::arg("num_ws"), py::arg("channels"), py::arg("constant"),
            py::kw_only(), py::arg("slope"), py::arg("gain"), py::arg("clamp"),
-           py::arg("filter_ratio"), py::arg("half_weights") = false, py::arg("isa") = "")
+           py::arg("filter_ratio"), py::arg("half_weights") = false,
+           py::arg("pair_bytes") = Settings().pair_bytes, py::arg("isa") = "")
       .def("add_conv", &PyNetwork::add_conv, py::arg("weight"), py::arg("bias"), py::arg("affine"),
            py::arg("affine_bias"), py::kw_only(), py::arg("noise"), py::arg("noise_strength"),
            py::arg("up"), py::arg("w_index"), py::arg("choice") = py::none(), py::arg("threads"))

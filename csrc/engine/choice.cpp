@@ -48,6 +48,14 @@ Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
 
 }  // namespace
 
+std::string describe(const LayerShape& shape, const Choice& choice) {
+  const std::string tile = std::to_string(choice.tile);
+  std::string name = choice.tile == 1 ? "direct" : "F(" + tile + "x" + tile + ",3x3)";
+  if (shape.up) name = choice.tile == 1 ? "up direct" : "up F(" + tile + "x" + tile + ")";
+  return name + " " + kSplits[static_cast<int>(choice.split)] + ", batch " +
+         std::to_string(choice.batch) + ", columns " + std::to_string(choice.columns);
+}
+
 bool is_valid(const Choice& choice, const LayerShape& shape, int lanes) {
   const bool tile = choice.tile == 1 || choice.tile == 2 || choice.tile == 4;
   const bool columns = choice.columns >= 1 && choice.columns <= 4 &&

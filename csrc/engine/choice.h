@@ -1,6 +1,7 @@
 // Which algorithm serves a layer best, from its shape. No torch in here.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "engine/layer.h"
@@ -16,5 +17,8 @@ std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads);
 
 // Whether a layer can be computed so.
 bool is_valid(const Choice& choice, const LayerShape& shape, int lanes);
+
+// For people: algorithm and choice.
+std::string describe(const LayerShape& shape, const Choice& choice);
 
 }  // namespace fastgan::engine

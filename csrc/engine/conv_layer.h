@@ -44,15 +44,25 @@ class ConvLayer final : public Layer {
   }
 
   void run(const Call& call) override {
-    if (call.out.data != nullptr) {
-      zero_border(call, vectors(shape_.out_channels, kLanes), shape_.height, shape_.width);
-    }
+    clear_border(call);
     const int rows = call.samples * tile_rows_;
     if (choice_.split != Split::kRows) return run_channels(call, rows);
-    StageClock clock(call.stages);
+    RowRun run;
     call.queue->start(call.thread, rows);
     for (int begin, end; call.queue->take(call.thread, group_rows(), 1, begin, end);) {
-      run_rows(call, begin, end, clock);
+      make_rows(call, run, begin, end);
+    }
+  }
+
+  int tile_rows() const override { return tile_rows_; }
+  int rows_per_tile() const override { return kOut; }
+  void clear_border(const Call& call) const override {
+    if (call.out.data == nullptr) return;
+    zero_border(call, vectors(shape_.out_channels, kLanes), shape_.height, shape_.width);
+  }
+  void make_rows(const Call& call, RowRun&, int begin, int end) const override {
+    for (int row = begin; row < end; row += group_rows()) {
+      run_rows(call, row, least(row + group_rows(), end));
     }
   }
 
@@ -87,7 +97,8 @@ class ConvLayer final : public Layer {
     return strips + strip_floats() * (group_rows() * call.thread + row % group_rows());
   }
 
-  void run_rows(const Call& call, int begin, int end, StageClock& clock) const {
+  void run_rows(const Call& call, int begin, int end) const {
+    StageClock clock(call.stages);
     float* const m = call.scratch + products_.m_floats() * call.thread;
     float* const v =
         call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
@@ -141,19 +152,22 @@ class ConvLayer final : public Layer {
   // Tiles t + from .. t + to - 1 of a batch that begins at tile t, for one block of channels.
   void transform_input(const Call& call, int block, int t, int from, int to, float* v) const {
     const Group& group = products_.group(0);
-    const size_t row = call.in.row, block_step = size_t(block) * group.panel * kLanes;
+    const size_t block_step = size_t(block) * group.panel * kLanes;
     const int padded = products_.blocks() * kLanes;
     for (int i = from; i < to; ++i) {
       const int tile = t + i, x = tile % tile_columns_, y = tile / tile_columns_ % tile_rows_;
       const int sample = tile / (tile_columns_ * tile_rows_);
       const Vec style = load(call.styles + size_t(sample) * padded + block * kLanes);
-      const float* source =
-          call.in.at(sample, block, y * kOut - 1) + (std::ptrdiff_t(x) * kOut - 1) * kLanes;
+      const float* source[kIn];
+      FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) {
+        source[r] = call.in.at(sample, block, y * kOut - 1 + r);
+        source[r] += (std::ptrdiff_t(x) * kOut - 1) * kLanes;
+      }
       float* to_v = v + products_.v_offset(group, i) + block_step;
       Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
       FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
         FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) {
-          line[r] = load(source + r * row + c * kLanes) * style;
+          line[r] = load(source[r] + c * kLanes) * style;
         }
         A::data(line, transformed);
         FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];

@@ -29,6 +29,8 @@ enum class Split {
   kChannels,  // each computes a part of the channels, from a transform of its own
 };
 
+inline constexpr const char* kSplits[] = {"team", "rows", "channels"};  // their names, in order
+
 // How a layer is computed.
 struct Choice {
   int tile = 1;  // outputs (conv) or inputs (up) of a tile along an axis: 1, 2 or 4
@@ -49,10 +51,11 @@ struct Activation {
 struct View {
   float* data = nullptr;
   size_t row = 0, plane = 0, image = 0;
+  int mask = -1;  // 2^k - 1: a ring of 2^k rows, all that is kept of the image
 
   float* at(int n, int block, int y) const {
     return data + image * static_cast<size_t>(n) + plane * static_cast<size_t>(block) +
-           static_cast<std::ptrdiff_t>(row) * y;
+           static_cast<std::ptrdiff_t>(row) * (y & mask);
   }
 };
 
@@ -84,12 +87,27 @@ struct Call {
   Stages* stages;       // null: not measured
 };
 
+// Where a thread's run of neighbouring rows of one image began, for layers that keep rows.
+struct RowRun {
+  int sample = -1, start = 0;  // first row of tiles that went in
+  int wanted = 0;              // first row of the output that came out
+  int next = -1;               // row of tiles that goes on with it
+};
+
 class Layer {
  public:
   virtual ~Layer() = default;
   // Takes part in computing the layer; every thread of the team calls it. Rows written by others
   // may be read after a barrier only.
   virtual void run(const Call& call) = 0;
+
+  // The same in steps, for layers split by rows: zeros round the output, then rows of tiles, of
+  // all samples in one sequence, by a thread on its own.
+  virtual void clear_border(const Call& call) const = 0;
+  virtual void make_rows(const Call& call, RowRun& run, int begin, int end) const = 0;
+  virtual int tile_rows() const = 0;      // of one image
+  virtual int rows_per_tile() const = 0;  // of the output
+
   virtual size_t scratch_floats(int threads) const = 0;
   virtual size_t weight_bytes() const = 0;
   // Multiplications and additions of the products for one image, after minimal filtering.

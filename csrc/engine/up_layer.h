@@ -29,7 +29,7 @@ template <typename A, typename W>
 class UpLayer final : public Layer {
   static constexpr int kN = A::kIn, kPoints = A::kPoints;
   static constexpr int kRing = 2 * kN + 5;  // rows in use, with the row of zeros below the image
-  static constexpr int kHalo = kN == 1 ? 2 : 1;  // rows of tiles that a strip needs from above
+  static constexpr int kHalo = kN == 1 ? 2 : 1;  // rows of tiles that a run needs from above
   // Groups of points by the parity of the output's row and column.
   static constexpr int kEven = 0, kMixed = 1, kOdd = 2;
 
@@ -64,13 +64,27 @@ class UpLayer final : public Layer {
   }
 
   void run(const Call& call) override {
-    zero_border(call, vectors(shape_.out_channels, kLanes), 2 * shape_.height, 2 * shape_.width);
+    clear_border(call);
     if (choice_.split == Split::kRows) {
-      run_rows(call);
+      RowRun run;
+      call.queue->start(call.thread, call.samples * tile_rows_);
+      for (int row, end; call.queue->take(call.thread, 1, 3, row, end);) {
+        make_rows(call, run, row, end);
+      }
     } else {
       for (int n = 0; n < call.samples; ++n) run_channels(call, n);
     }
     if (streams_) finish_streams();
+  }
+
+  int tile_rows() const override { return tile_rows_; }
+  int rows_per_tile() const override { return 2 * kN; }
+  void clear_border(const Call& call) const override {
+    zero_border(call, vectors(shape_.out_channels, kLanes), 2 * shape_.height, 2 * shape_.width);
+  }
+  void make_rows(const Call& call, RowRun& run, int begin, int end) const override {
+    StageClock clock(call.stages);
+    for (int row = begin; row < end; ++row) make_row(call, run, row, clock);
   }
 
  private:
@@ -98,47 +112,35 @@ class UpLayer final : public Layer {
     return ring + size_t((row + kRing) % kRing) * ring_row();
   }
 
-  // Where a run of rows of one image began, which decides what the ring holds.
-  struct Strip {
-    int sample, start;  // first row of tiles that went into the ring
-    int wanted;         // first row of the output that is made from it
-  };
-
-  // A thread on its own: rows of tiles from the queue. A row that does not follow on the last one
-  // begins a strip, and the rows above it are transformed once more.
-  void run_rows(const Call& call) const {
+  // A row that does not follow on the last one begins a run, and the rows above it are transformed
+  // once more.
+  void make_row(const Call& call, RowRun& run, int row, StageClock& clock) const {
     float* const m = call.scratch + products_.m_floats() * call.thread;
     float* const v =
         call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
     float* const ring = call.scratch +
                         (products_.m_floats() + products_.v_floats()) * call.threads +
                         ring_floats() * products_.out_blocks() * call.thread;
-    StageClock clock(call.stages);
-    Strip strip{-1, 0, 0};
-    int next = -1;
-    call.queue->start(call.thread, call.samples * tile_rows_);
-    for (int row, end; call.queue->take(call.thread, 1, 3, row, end); next = end) {
-      const int sample = row / tile_rows_, y = row % tile_rows_;
-      int from = y;
-      if (row != next || sample != strip.sample) {
-        from = y > kHalo ? y - kHalo : 0;
-        strip = {sample, from, y == 0 ? 0 : 2 * kN * y - 2};
-        for (int b = 0; b < products_.out_blocks(); ++b) clear_edges(ring + ring_floats() * b);
-      }
-      const int last = (y + 1) * tile_columns_;
-      for (int t = from * tile_columns_; t < last; t += choice_.batch) {
-        const int tiles = least(choice_.batch, last - t);
-        for (int b = 0; b < products_.blocks(); ++b)
-          transform_input(call, sample, b, t, 0, tiles, v);
-        clock.lap(&Stages::input);
-        for (int b = 0; b < products_.out_blocks(); ++b) {
-          products_.run(b, tiles, v, m);
-          clock.lap(&Stages::product);
-          finish_tiles(call, strip, b, t, tiles, m, ring + ring_floats() * b);
-          clock.lap(&Stages::output);
-        }
+    const int sample = row / tile_rows_, y = row % tile_rows_;
+    int from = y;
+    if (row != run.next || sample != run.sample) {
+      from = y > kHalo ? y - kHalo : 0;
+      run = {sample, from, y == 0 ? 0 : 2 * kN * y - 2, row};
+      for (int b = 0; b < products_.out_blocks(); ++b) clear_edges(ring + ring_floats() * b);
+    }
+    const int last = (y + 1) * tile_columns_;
+    for (int t = from * tile_columns_; t < last; t += choice_.batch) {
+      const int tiles = least(choice_.batch, last - t);
+      for (int b = 0; b < products_.blocks(); ++b) transform_input(call, sample, b, t, 0, tiles, v);
+      clock.lap(&Stages::input);
+      for (int b = 0; b < products_.out_blocks(); ++b) {
+        products_.run(b, tiles, v, m);
+        clock.lap(&Stages::product);
+        finish_tiles(call, run, b, t, tiles, m, ring + ring_floats() * b);
+        clock.lap(&Stages::output);
       }
     }
+    run.next = row + 1;
   }
 
   // One image by all threads, each with its part of the output channels. A team shares the input
@@ -170,7 +172,7 @@ class UpLayer final : public Layer {
       for (int b = first_block; b < last_block; ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        finish_tiles(call, {sample, 0, 0}, b, t, tiles, m, ring + ring_floats() * b);
+        finish_tiles(call, {sample}, b, t, tiles, m, ring + ring_floats() * b);
         clock.lap(&Stages::output);
       }
     }
@@ -231,26 +233,26 @@ class UpLayer final : public Layer {
     }
   }
 
-  void finish_tiles(const Call& call, const Strip& strip, int block, int t, int tiles,
+  void finish_tiles(const Call& call, const RowRun& run, int block, int t, int tiles,
                     const float* m, float* ring) const {
     switch (choice_.columns) {
       case 4:
-        return finish_tiles<4>(call, strip, block, t, tiles, m, ring);
+        return finish_tiles<4>(call, run, block, t, tiles, m, ring);
       case 3:
-        return finish_tiles<3>(call, strip, block, t, tiles, m, ring);
+        return finish_tiles<3>(call, run, block, t, tiles, m, ring);
       case 2:
-        return finish_tiles<2>(call, strip, block, t, tiles, m, ring);
+        return finish_tiles<2>(call, run, block, t, tiles, m, ring);
       default:
-        return finish_tiles<1>(call, strip, block, t, tiles, m, ring);
+        return finish_tiles<1>(call, run, block, t, tiles, m, ring);
     }
   }
 
   template <int NV>
-  void finish_tiles(const Call& call, const Strip& strip, int block, int t, int tiles,
+  void finish_tiles(const Call& call, const RowRun& run, int block, int t, int tiles,
                     const float* m, float* ring) const {
     for (int i = 0; i < tiles; ++i) {
       const int x = (t + i) % tile_columns_, y = (t + i) / tile_columns_;
-      add_tile<NV>(i, x, y, y == strip.start, m, ring);
+      add_tile<NV>(i, x, y, y == run.start, m, ring);
       if (x < tile_columns_ - 1) continue;
       // Rows that no later tile adds to. The row 2 kN (y + 1) is shared with the tiles below.
       const int from = y == 0 ? 0 : 2 * kN * y - 2;
@@ -259,9 +261,9 @@ class UpLayer final : public Layer {
         end = 2 * shape_.height;
         std::memset(ring_at(ring, end + 1), 0, ring_row() * sizeof(float));
       }
-      const int first = from > strip.wanted ? from : strip.wanted;
+      const int first = from > run.wanted ? from : run.wanted;
       for (int row = first; row < least(end, 2 * shape_.height); ++row) {
-        filter_row<NV>(call, strip.sample, block, row, ring);
+        filter_row<NV>(call, run.sample, block, row, ring);
       }
     }
   }
@@ -329,6 +331,7 @@ class UpLayer final : public Layer {
     const int width = 2 * shape_.width, padded = vectors(shape_.out_channels, kLanes) * kLanes;
     const float* noise = call.noise + call.noise_step * sample + size_t(row) * width;
     const Vec ratio = splat(ratio_);
+    const bool around = streams_ && call.out.mask == -1;  // a ring is there to stay in the cache
     for (int n = 0; n < NV; ++n) {
       const int c = block * NV + n;
       const Vec scale = load(call.scales + size_t(sample) * padded + c * kLanes);
@@ -341,7 +344,7 @@ class UpLayer final : public Layer {
       for (int x = 0; x < width; ++x, at += kS) {
         const Vec last = filter_column(lines, at, ratio);
         const Vec sum = fma(ratio, here + after, before + last);
-        store_output(to + size_t(x) * kLanes, finish_(sum, scale, bias, noise[x]), streams_);
+        store_output(to + size_t(x) * kLanes, finish_(sum, scale, bias, noise[x]), around);
         before = here, here = after, after = last;
       }
     }

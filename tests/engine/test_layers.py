@@ -54,15 +54,17 @@ class Net:
             for c in (c_in, c_out)
         ]
 
-    def build(self, engine, choice=None, isa="", half=False, threads=2):
+    def build(self, engine, choice=None, isa="", half=False, threads=2, **settings):
+        """Fill an engine; `choice` for all convolutions, or a list with one for each."""
+        choices = choice if isinstance(choice, list) else [choice] * len(self.convs)
         net = engine.Network(
             W_DIM, 5, 3, self.const.numpy(), slope=0.2, gain=2**0.5, clamp=-1.0, filter_ratio=3.0,
-            half_weights=half, isa=isa,
+            half_weights=half, isa=isa, **settings,
         )  # fmt: skip
         for index, (*tensors, noise, up) in enumerate(self.convs):
             net.add_conv(
                 *(t.numpy() for t in tensors), noise=noise.numpy(), noise_strength=0.1, up=up,
-                w_index=index, choice=choice, threads=threads,
+                w_index=index, choice=choices[index], threads=threads,
             )  # fmt: skip
             if not up:
                 image = self.images[index // 2]
