@@ -21,6 +21,7 @@ from benchmarks.runner import Options
 from benchmarks.timing import Timing, measure
 
 PAUSE = 0.02  # seconds; threads of runtimes spin for a while after a call
+SPAN = 0.1  # seconds of a reading: small nets render several frames in a row, as a video does
 FLOAT_TOLERANCE = 1e-4  # of the standard deviation of the image
 LEVELS = 1  # of 256
 
@@ -72,6 +73,7 @@ def run_net(net: Net, options: Options, extra: dict[str, peers.Maker]) -> list[R
         warmup=1 if few else 2,
         max_seconds=options.max_seconds,
         pause=PAUSE,
+        min_span=0.0 if options.quick else SPAN,
     )
     peaks = machine.peaks(timings)
     facts = {

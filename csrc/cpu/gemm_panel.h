@@ -42,6 +42,7 @@ class ReadAhead {
 
   // The share of the next of `products` of so many blocks.
   Share take(int products, int blocks) {
+    if (left_ == 0) return {at_, part_, 0};
     const int visits = products * blocks, steps = (left_ + visits - 1) / visits;
     const Share share{at_, part_, steps};
     at_ += size_t(64) * steps * blocks;

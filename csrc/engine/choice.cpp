@@ -42,8 +42,7 @@ Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
   if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
   if (many_rows && (bytes <= cache_bytes() / 2 || side >= 64)) return Split::kRows;
-  const bool few_pixels = side <= (shape.up ? 8 : 16);
-  return few_pixels || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
+  return side <= 16 || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
 }
 
 }  // namespace

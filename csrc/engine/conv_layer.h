@@ -154,14 +154,17 @@ class ConvLayer final : public Layer {
     const Group& group = products_.group(0);
     const size_t block_step = size_t(block) * group.panel * kLanes;
     const int padded = products_.blocks() * kLanes;
-    for (int i = from; i < to; ++i) {
-      const int tile = t + i, x = tile % tile_columns_, y = tile / tile_columns_ % tile_rows_;
-      const int sample = tile / (tile_columns_ * tile_rows_);
-      const Vec style = load(call.styles + size_t(sample) * padded + block * kLanes);
-      const float* source[kIn];
-      FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) {
-        source[r] = call.in.at(sample, block, y * kOut - 1 + r);
-        source[r] += (std::ptrdiff_t(x) * kOut - 1) * kLanes;
+    TileCursor tile(t + from, tile_columns_, tile_rows_);
+    Vec style;
+    const float* source[kIn];
+    bool other_row = true;
+    for (int i = from; i < to; ++i, other_row = tile.next()) {
+      if (other_row) {
+        style = load(call.styles + size_t(tile.sample) * padded + block * kLanes);
+        for (int r = 0; r < kIn; ++r) {
+          source[r] = call.in.at(tile.sample, block, tile.y * kOut - 1 + r);
+          source[r] += (std::ptrdiff_t(tile.x) * kOut - 1) * kLanes;
+        }
       }
       float* to_v = v + products_.v_offset(group, i) + block_step;
       Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
@@ -172,6 +175,7 @@ class ConvLayer final : public Layer {
         A::data(line, transformed);
         FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];
       }
+      for (int r = 0; r < kIn; ++r) source[r] += kOut * kLanes;
       FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
         A::data(points[p], transformed);
         FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
@@ -198,10 +202,9 @@ class ConvLayer final : public Layer {
   void transform_output(const Call& call, int block, int t, int tiles, const float* m) const {
     const size_t point_step = size_t(choice_.batch) * NV * kLanes;
     const int padded = vectors(shape_.out_channels, kLanes) * kLanes;
-    for (int i = 0; i < tiles; ++i) {
-      const int tile = t + i, x = tile % tile_columns_ * kOut;
-      const int y = tile / tile_columns_ % tile_rows_ * kOut;
-      const int sample = tile / (tile_columns_ * tile_rows_);
+    TileCursor tile(t, tile_columns_, tile_rows_);
+    for (int i = 0; i < tiles; ++i, tile.next()) {
+      const int x = tile.x * kOut, y = tile.y * kOut, sample = tile.sample;
       const float* noise = call.noise + call.noise_step * sample + size_t(y) * shape_.width + x;
       for (int n = 0; n < NV; ++n) {
         const int c = block * NV + n;
@@ -217,8 +220,9 @@ class ConvLayer final : public Layer {
           FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
         }
         const bool local = call.out.data == nullptr;
-        float* to = local ? strip_of(call, tile / tile_columns_) + size_t(c) * kOut * strip_row()
-                          : call.out.at(sample, c, y);
+        float* to =
+            local ? strip_of(call, sample * tile_rows_ + tile.y) + size_t(c) * kOut * strip_row()
+                  : call.out.at(sample, c, y);
         const size_t row = local ? strip_row() : call.out.row;
         to += size_t(x) * kLanes;
         if (y + kOut <= shape_.height && x + kOut <= shape_.width) {

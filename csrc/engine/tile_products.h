@@ -17,11 +17,35 @@ using namespace fastgan::cpu::FASTGAN_STAMPED;
 
 inline int least(int a, int b) { return a < b ? a : b; }
 
+// Weights of a layer that stay in a core's second-level cache from one batch of tiles to the next.
+constexpr size_t kNearBytes = size_t(1) << 20;
+
+// Tile t of all samples, and the next ones, without a division for each.
+struct TileCursor {
+  int columns, rows;  // of tiles in an image
+  int x, y, sample;
+
+  TileCursor(int t, int columns_in, int rows_in)
+      : columns(columns_in),
+        rows(rows_in),
+        x(t % columns_in),
+        y(t / columns_in % rows_in),
+        sample(t / (columns_in * rows_in)) {}
+  // Whether the next tile lies in another row.
+  bool next() {
+    if (++x < columns) return false;
+    x = 0;
+    if (++y == rows) y = 0, ++sample;
+    return true;
+  }
+};
+
 // Points whose matrices have the same rows: `rows_per_tile` for each tile of a batch.
 struct Group {
   int points, rows_per_tile, panel, panels;
   size_t v_first, v_step;  // floats
   int m_first;             // rows
+  const int* row_offset;   // of each row from v_first, in floats
 };
 
 template <typename W>
@@ -60,26 +84,29 @@ class TileProducts {
                     out % width];
   }
   // Where row `row` of a group lies in V, for input block 0 and point 0 of the group.
-  size_t v_offset(const Group& g, int row) const {
-    return g.v_first + (size_t(row / g.panel) * blocks_ * g.panel + row % g.panel) * kLanes;
-  }
+  size_t v_offset(const Group& g, int row) const { return g.v_first + g.row_offset[row]; }
 
   // All products of one block of output channels for `tiles` tiles.
   void run(int out_block, int tiles, const float* v, float* m) const {
     const W* u = weights_.get() + size_t(out_block) * points_ * point_weights();
+    const bool is_near = weights_.bytes() <= kNearBytes;
     for (int g = 0; g < groups_; ++g) {
       const Group& group = group_[g];
-      const int rows = tiles * group.rows_per_tile, panels = (rows + group.panel - 1) / group.panel;
+      const int rows = tiles * group.rows_per_tile, whole = rows / group.panel;
+      const int rest = rows % group.panel, panels = whole + (rest > 0);
+      const PanelProduct<W> product = panel_product_of<false, W>(columns_, group.panel);
+      const PanelProduct<W> last = rest > 0 ? panel_product_of<false, W>(columns_, rest) : nullptr;
+      const size_t v_step = size_t(group.panel) * blocks_ * kLanes;
+      const size_t m_step = size_t(group.panel) * columns_ * kLanes;
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
-        ReadAhead next(u + point_weights(), point_weights() * sizeof(W));
+        ReadAhead next;
+        if (!is_near) next = ReadAhead(u + point_weights(), point_weights() * sizeof(W));
         const float* from = v + group.v_first + p * group.v_step;
         float* to = m + (size_t(group.m_first) + size_t(p) * batch_ * group.rows_per_tile) *
                             columns_ * kLanes;
-        for (int row = 0, left = panels; row < rows; row += group.panel, --left) {
-          const int count = least(group.panel, rows - row);
-          panel_product_of<false, W>(columns_, count)(
-              blocks_, from + size_t(row) * blocks_ * kLanes, group.panel * kLanes, u,
-              to + size_t(row) * columns_ * kLanes, next.take(left, blocks_));
+        for (int i = 0; i < panels; ++i, from += v_step, to += m_step) {
+          (i < whole ? product : last)(blocks_, from, group.panel * kLanes, u, to,
+                                       next.take(panels - i, blocks_));
         }
       }
     }
@@ -93,7 +120,12 @@ class TileProducts {
     const int panels = (rows + most - 1) / most, panel = (rows + panels - 1) / panels;
     // A step that is a power of two would map the same row of all points to one set of the cache.
     const size_t step = size_t(panels) * blocks_ * panel * kLanes + 64;
-    group_[added_++] = {points, rows_per_tile, panel, panels, v_floats_, step, m_rows_};
+    Buffer<int>& offsets = offsets_[added_] = Buffer<int>(rows);
+    for (int row = 0; row < rows; ++row) {
+      offsets[row] = (row / panel * blocks_ * panel + row % panel) * kLanes;
+    }
+    group_[added_++] = {points,    rows_per_tile, panel,   panels,
+                        v_floats_, step,          m_rows_, offsets.get()};
     v_floats_ += points * step;
     m_rows_ += points * rows;
     points_ += points;
@@ -103,6 +135,7 @@ class TileProducts {
   int added_ = 0, points_ = 0, m_rows_ = 0;
   size_t v_floats_ = 0;
   Group group_[3];
+  Buffer<int> offsets_[3];
   Buffer<W> weights_;
 };
 

@@ -201,9 +201,9 @@ class UpLayer final : public Layer {
         load(call.styles + (size_t(sample) * products_.blocks() + size_t(block)) * kLanes);
     const size_t row = call.in.row, floats = size_t(block) * kLanes;
     float* const rows_v = v + kPoints * mixed.v_step;  // of the mixed group: odd rows
-    for (int i = from; i < to; ++i) {
-      const int tile = t + i, x = tile % tile_columns_, y = tile / tile_columns_;
-      const float* source = call.in.at(sample, block, y * kN) + size_t(x) * kN * kLanes;
+    TileCursor tile(t + from, tile_columns_, tile_rows_);
+    for (int i = from; i < to; ++i, tile.next()) {
+      const float* source = call.in.at(sample, block, tile.y * kN) + size_t(tile.x) * kN * kLanes;
       Vec pixels[kN][kN], points[kPoints][kN], line[kN], transformed[kPoints];
       FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
         FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
@@ -250,8 +250,9 @@ class UpLayer final : public Layer {
   template <int NV>
   void finish_tiles(const Call& call, const RowRun& run, int block, int t, int tiles,
                     const float* m, float* ring) const {
-    for (int i = 0; i < tiles; ++i) {
-      const int x = (t + i) % tile_columns_, y = (t + i) / tile_columns_;
+    TileCursor tile(t, tile_columns_, tile_rows_);
+    for (int i = 0; i < tiles; ++i, tile.next()) {
+      const int x = tile.x, y = tile.y;
       add_tile<NV>(i, x, y, y == run.start, m, ring);
       if (x < tile_columns_ - 1) continue;
       // Rows that no later tile adds to. The row 2 kN (y + 1) is shared with the tiles below.
