@@ -170,7 +170,9 @@ def _remembered(run: Path) -> Source | None:
     if not file.is_file():
         return None
     try:
-        return Source(**json.loads(file.read_text(encoding="utf-8"))["source"])
+        values = json.loads(file.read_text(encoding="utf-8"))["source"]
+        size = values["resolution"]  # JSON has no tuples
+        return Source(**{**values, "resolution": tuple(size) if isinstance(size, list) else size})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); delete it and pass --data") from error
 
