@@ -52,6 +52,27 @@ class Source:
         )
 
 
+@dataclass(frozen=True)
+class Peek:
+    """The part of a Source that decides the size of the images."""
+
+    data: str | None = None
+    resolution: int | tuple[int, int] | None = None
+
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of the images, from the first one; None for points or without data.
+
+        Raises: DataError when there is no image.
+        """
+        if isinstance(self.resolution, int):
+            return self.resolution, self.resolution
+        if self.resolution is not None or self.data is None or self.data in POINTS:
+            return self.resolution
+        from fastgan import data
+
+        return data.first_size(data.shipped() if self.data == "shipped" else self.data)
+
+
 def _points(name: str) -> Dataset:
     import torch
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastgan.commands.source import Source
+from fastgan.commands.source import Peek, Source
 from fastgan.config import TrainConfig
 from fastgan.errors import CheckpointError, ConfigError
 
@@ -66,6 +66,8 @@ class Options(Selection):
         shape = " x ".join(map(str, dataset.image_shape))
         settings = f"preset {self.preset}" if resume is None else f"from {resume}"
         print(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
+        for remark in recipes.remarks(self.recipe, self.config, dataset):
+            print(remark)
         profile = Profile(out, self.profile_steps) if self.profile else None
         recipe = recipes.get(self.recipe)
         state = train(self.config, recipe, dataset, out, resume=resume, profile=profile)
@@ -92,13 +94,20 @@ def prepare(argv: Sequence[str]) -> tuple[type, list[str]]:
     if chosen.resume is not None:
         return _options(*_resumed(chosen, chosen.resume)), argv
     chosen = replace(chosen, preset=chosen.preset or suggest_preset(chosen.recipe))
-    return _options(chosen, _settings(chosen), None), argv
+    return _options(chosen, _settings(chosen, known), None), argv
 
 
-def _settings(chosen: Selection) -> Any:
+def _settings(chosen: Selection, argv: Sequence[str]) -> Any:
+    import tyro
+
     from fastgan import recipes
+    from fastgan.training import distributed
 
-    return recipes.preset(chosen.recipe, chosen.preset or "")
+    size, preset = None, chosen.preset or ""
+    if recipes.full_name(chosen.recipe, preset) in recipes.fitted_presets(chosen.recipe):
+        peek, _ = tyro.cli(Peek, prog="fastgan train", args=argv, return_unknown_args=True)
+        size = peek.image_size()
+    return recipes.preset(chosen.recipe, preset, size, distributed.world())
 
 
 def suggest_preset(recipe: str) -> str:

@@ -100,7 +100,7 @@ def decode_image(
         flat = window.resize((width, height), RESIZE_FILTERS[resize_filter])
     array = np.asarray(flat, dtype=np.uint8).reshape(height, width, channels)
     if channels == 4:
-        array = np.where(array[..., 3:] == 0, np.uint8([255, 255, 255, 0]), array)
+        array = np.where(array[..., 3:] == 0, np.array([255, 255, 255, 0], np.uint8), array)
     return np.ascontiguousarray(array.transpose(2, 0, 1))  # [C, H, W]
 
 

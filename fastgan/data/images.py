@@ -214,6 +214,21 @@ class ImageDataset:
         )
 
 
+def first_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width of the first image of a folder or zip archive; no pixel is decoded.
+
+    Raises: DataError when there is no image, or the first one cannot be read.
+    """
+    source = open_source(path)
+    name = image_names(source, path)[0]
+    try:
+        with source.open(name) as file:
+            header = read_header(file)
+    except UNREADABLE as error:
+        raise DataError(f"{path}: cannot read {name}: {describe(error)}") from error
+    return header.height, header.width
+
+
 def _checked_resolution(resolution: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if resolution is None:
         return None

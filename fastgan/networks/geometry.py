@@ -6,6 +6,7 @@ Arithmetic only: no parameters, no layers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -134,10 +135,7 @@ class HalfPrecision:
     def __post_init__(self) -> None:
         if self.num_levels < 0:
             raise ConfigError(f"num_fp16_res must be >= 0, got {self.num_levels}")
-        if self.dtype not in (torch.float16, torch.bfloat16):
-            raise ConfigError(
-                f"half_dtype must be torch.float16 or torch.bfloat16, got {self.dtype}"
-            )
+        half_type(self.dtype)
 
     def covers(self, level: int, top: int) -> bool:
         """Whether a level of a network whose highest is `top` is one of the half levels."""
@@ -155,6 +153,18 @@ class HalfPrecision:
         if x.device.type == "cpu":
             return x.to(dtype=full, memory_format=torch.channels_last)
         return x.to(dtype=full)
+
+
+def half_type(value: torch.dtype | str) -> torch.dtype:
+    """Return a half-precision type from itself or from its name, which is what files hold.
+
+    Raises: ConfigError when it is neither float16 nor bfloat16.
+    """
+    named = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+    dtype = named.get(value) if isinstance(value, str) else value
+    if dtype not in named.values():
+        raise ConfigError(f"half_dtype must be torch.float16 or torch.bfloat16, got {value}")
+    return cast(torch.dtype, dtype)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
