@@ -42,6 +42,9 @@ class Options(Selection):
 
     The settings of the recipe, listed last, start from the preset's values."""
 
+    init_from: Path | None = None
+    """Start a new run from trained weights, whatever fits by name and shape: a checkpoint, the
+    folder of a run, or a model.safetensors, which has no discriminator. See --freeze-d."""
     profile: bool = False
     """Time the parts of a few steps, print the table, write a trace for Chrome, and stop."""
     profile_steps: int | None = None
@@ -70,7 +73,10 @@ class Options(Selection):
             print(remark)
         profile = Profile(out, self.profile_steps) if self.profile else None
         recipe = recipes.get(self.recipe)
-        state = train(self.config, recipe, dataset, out, resume=resume, profile=profile)
+        state = train(
+            self.config, recipe, dataset, out, resume=resume, init_from=self.init_from,
+            profile=profile,
+        )  # fmt: skip
         how = f"stopped: {state.stopped}" if state.stopped else "finished"
         print(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
         return 130 if state.stopped and state.stopped.startswith("interrupted") else 0
@@ -171,7 +177,9 @@ def _resumed(chosen: Selection, resume: str) -> tuple[Selection, Any, Source | N
 def _remember(options: Options, out: Path) -> None:
     from fastgan.files import write_json
 
-    write_json(out / RUN_FILE, {"recipe": options.recipe, "source": asdict(options.source)})
+    start = None if options.init_from is None else str(options.init_from)
+    values = {"recipe": options.recipe, "source": asdict(options.source), "init_from": start}
+    write_json(out / RUN_FILE, values)
 
 
 def _remembered(run: Path) -> Source | None:
