@@ -67,10 +67,11 @@ class BurnIn(TrainConfig):
         )
 
     def _along(self, start: float, end: float) -> Callable[[float], float]:
-        share = (self.burn_in_kimg or self.total_kimg) / self.total_kimg
+        length = 1000 * (self.burn_in_kimg or self.total_kimg)
 
         def value(progress: float) -> float:
-            return half_cosine(start, end, progress / share)
+            # Whole images again: a run that is resumed with another length stays the same.
+            return half_cosine(start, end, round(progress * self.total_images) / length)
 
         return value
 
