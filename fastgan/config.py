@@ -27,7 +27,9 @@ class TrainConfig:
     batch: int = 32
     """Images per step over all processes."""
     micro_batch: int | None = None
-    """Images per forward pass; smaller uses less memory. None: the whole batch of the process."""
+    """Images per forward pass, when memory is short: gradients are accumulated over as many passes
+    as the batch needs, and the update is that of the whole batch (but for statistics taken within a
+    pass, as the minibatch standard deviation). None: the whole batch of the process."""
     total_kimg: float = 1000.0
     """Length of the run, in thousands of real images shown to the discriminator."""
     max_minutes: float | None = None

@@ -19,10 +19,13 @@ class Source:
     data: str
     """A folder of images (searched recursively), a zip of them, "shipped" for the critters that
     come with fastgan, or "ring8" / "grid25": points for the vanilla recipe."""
-    resolution: int | None = None
-    """Centre-crop and resize every image to this side, in pixels. Left out: as they are."""
-    image_channels: Literal[1, 3] | None = None
-    """1 for grey, 3 for colour. Left out: colour, unless all images are grey."""
+    resolution: int | tuple[int, int] | None = None
+    """Centre-crop and resize every image to this side, or to this height and width, in pixels.
+    StyleGAN2 takes a base of 4 to 15 pixels, on the shorter side, times a power of two: 64, 96,
+    256, or 64 128. Left out: as they are."""
+    image_channels: Literal[1, 3, 4] | None = None
+    """1 for grey, 3 for colour, 4 for colour with transparency. Left out: colour, unless all
+    images are grey; transparent pixels are then white."""
     labels: bool = False
     """Train a conditional model with the labels of dataset.json, or else of class folders."""
     max_images: int | None = None
@@ -47,6 +50,27 @@ class Source:
             max_images=self.max_images,
             resize_filter=self.resize_filter,
         )
+
+
+@dataclass(frozen=True)
+class Peek:
+    """The part of a Source that decides the size of the images."""
+
+    data: str | None = None
+    resolution: int | tuple[int, int] | None = None
+
+    def image_size(self) -> tuple[int, int] | None:
+        """Height and width of the images, from the first one; None for points or without data.
+
+        Raises: DataError when there is no image.
+        """
+        if isinstance(self.resolution, int):
+            return self.resolution, self.resolution
+        if self.resolution is not None or self.data is None or self.data in POINTS:
+            return self.resolution
+        from fastgan import data
+
+        return data.first_size(data.shipped() if self.data == "shipped" else self.data)
 
 
 def _points(name: str) -> Dataset:

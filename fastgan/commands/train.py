@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fastgan.commands.source import Source
+from fastgan.commands.source import Peek, Source
 from fastgan.config import TrainConfig
 from fastgan.errors import CheckpointError, ConfigError
 
@@ -42,6 +42,9 @@ class Options(Selection):
 
     The settings of the recipe, listed last, start from the preset's values."""
 
+    init_from: Path | None = None
+    """Start a new run from trained weights, whatever fits by name and shape: a checkpoint, the
+    folder of a run, or a model.safetensors, which has no discriminator. See --freeze-d."""
     profile: bool = False
     """Time the parts of a few steps, print the table, write a trace for Chrome, and stop."""
     profile_steps: int | None = None
@@ -66,9 +69,14 @@ class Options(Selection):
         shape = " x ".join(map(str, dataset.image_shape))
         settings = f"preset {self.preset}" if resume is None else f"from {resume}"
         print(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
+        for remark in recipes.remarks(self.recipe, self.config, dataset):
+            print(remark)
         profile = Profile(out, self.profile_steps) if self.profile else None
         recipe = recipes.get(self.recipe)
-        state = train(self.config, recipe, dataset, out, resume=resume, profile=profile)
+        state = train(
+            self.config, recipe, dataset, out, resume=resume, init_from=self.init_from,
+            profile=profile,
+        )  # fmt: skip
         how = f"stopped: {state.stopped}" if state.stopped else "finished"
         print(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
         return 130 if state.stopped and state.stopped.startswith("interrupted") else 0
@@ -92,13 +100,20 @@ def prepare(argv: Sequence[str]) -> tuple[type, list[str]]:
     if chosen.resume is not None:
         return _options(*_resumed(chosen, chosen.resume)), argv
     chosen = replace(chosen, preset=chosen.preset or suggest_preset(chosen.recipe))
-    return _options(chosen, _settings(chosen), None), argv
+    return _options(chosen, _settings(chosen, known), None), argv
 
 
-def _settings(chosen: Selection) -> Any:
+def _settings(chosen: Selection, argv: Sequence[str]) -> Any:
+    import tyro
+
     from fastgan import recipes
+    from fastgan.training import distributed
 
-    return recipes.preset(chosen.recipe, chosen.preset or "")
+    size, preset = None, chosen.preset or ""
+    if recipes.full_name(chosen.recipe, preset) in recipes.fitted_presets(chosen.recipe):
+        peek, _ = tyro.cli(Peek, prog="fastgan train", args=argv, return_unknown_args=True)
+        size = peek.image_size()
+    return recipes.preset(chosen.recipe, preset, size, distributed.world())
 
 
 def suggest_preset(recipe: str) -> str:
@@ -162,7 +177,9 @@ def _resumed(chosen: Selection, resume: str) -> tuple[Selection, Any, Source | N
 def _remember(options: Options, out: Path) -> None:
     from fastgan.files import write_json
 
-    write_json(out / RUN_FILE, {"recipe": options.recipe, "source": asdict(options.source)})
+    start = None if options.init_from is None else str(options.init_from)
+    values = {"recipe": options.recipe, "source": asdict(options.source), "init_from": start}
+    write_json(out / RUN_FILE, values)
 
 
 def _remembered(run: Path) -> Source | None:
@@ -170,7 +187,9 @@ def _remembered(run: Path) -> Source | None:
     if not file.is_file():
         return None
     try:
-        return Source(**json.loads(file.read_text(encoding="utf-8"))["source"])
+        values = json.loads(file.read_text(encoding="utf-8"))["source"]
+        size = values["resolution"]  # JSON has no tuples
+        return Source(**{**values, "resolution": tuple(size) if isinstance(size, list) else size})
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file}: damaged ({error}); delete it and pass --data") from error
 

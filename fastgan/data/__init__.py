@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastgan.data.base import Dataset
-from fastgan.data.images import ImageDataset
+from fastgan.data.images import ImageDataset, first_size
 from fastgan.data.pack import pack_folder, write_dataset
 from fastgan.data.sampler import EpochSampler, flips
 from fastgan.data.synthetic import (
@@ -25,6 +25,7 @@ __all__ = [
     "GaussianMixture",
     "ImageDataset",
     "Shapes",
+    "first_size",
     "flips",
     "grid_mixture",
     "pack_folder",

@@ -74,15 +74,16 @@ def read_header(file: IO[bytes]) -> Header:
 def decode_image(
     file: IO[bytes], shape: tuple[int, int, int], resize_filter: ResizeFilter = "lanczos"
 ) -> Pixels:
-    """Decode an image, flatten transparency, and fit it to `shape`.
+    """Decode an image, flatten transparency unless it is kept, and fit it to `shape`.
 
     Transparent pixels are composited over white: dropping the alpha channel instead would
-    uncover whatever colour the drawing program left behind them. A camera's orientation tag is
+    uncover whatever colour the drawing program left behind them. Where transparency is kept, what
+    cannot be seen becomes white for the same reason. A camera's orientation tag is
     applied. The largest centred window of the target's aspect is kept, then resized.
 
     Args:
         file: an image file.
-        shape: (C, H, W) with C 1 (grey) or 3 (RGB).
+        shape: (C, H, W) with C 1 (grey), 3 (RGB) or 4 (RGBA).
         resize_filter: "lanczos" (sharp) or "box" (plain averaging, no overshoot).
 
     Returns: uint8 [C, H, W].
@@ -92,26 +93,39 @@ def decode_image(
     image: Image.Image = Image.open(file)
     if _has_orientation(image):
         image = ImageOps.exif_transpose(image)
-    flat = flatten(image, "L" if channels == 1 else "RGB")
+    flat = with_alpha(image) if channels == 4 else flatten(image, "L" if channels == 1 else "RGB")
     if flat.size != (width, height):
         # Not resize(box=...): its filter would reach beyond the window for neighbours.
         window = flat.crop(centre_window(flat.size, (width, height)))
         flat = window.resize((width, height), RESIZE_FILTERS[resize_filter])
     array = np.asarray(flat, dtype=np.uint8).reshape(height, width, channels)
+    if channels == 4:
+        array = np.where(array[..., 3:] == 0, np.array([255, 255, 255, 0], np.uint8), array)
     return np.ascontiguousarray(array.transpose(2, 0, 1))  # [C, H, W]
 
 
 def flatten(image: Image.Image, mode: Literal["L", "RGB"]) -> Image.Image:
     """Convert any Pillow image to 8-bit grey or RGB without transparency."""
-    if image.mode.startswith("I"):
-        # Pillow clips 16-bit grey at 255 when it converts; keep the upper byte instead.
-        wide = np.asarray(image).astype(np.int64)
-        image = Image.fromarray((wide.clip(0, 65535) >> 8).astype(np.uint8))
+    image = _eight_bit(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         image = Image.alpha_composite(white, image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def with_alpha(image: Image.Image) -> Image.Image:
+    """Convert any Pillow image to 8-bit RGBA; one without transparency is opaque."""
+    image = _eight_bit(image)
+    return image if image.mode == "RGBA" else image.convert("RGBA")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith("I"):
+        return image
+    # Pillow clips 16-bit grey at 255 when it converts; keep the upper byte instead.
+    wide = np.asarray(image).astype(np.int64)
+    return Image.fromarray((wide.clip(0, 65535) >> 8).astype(np.uint8))
 
 
 def centre_window(size: tuple[int, int], target: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -50,8 +50,8 @@ class ImageDataset:
         path: a folder (searched recursively) or a zip archive; png, jpg, jpeg, webp, bmp.
         resolution: side in pixels, or (height, width); larger or smaller images are centre-cropped
             to that aspect and resized. None keeps the images' own size, which must then be equal.
-        channels: 1 (grey) or 3 (RGB); None keeps grey when all images are grey, else RGB.
-            Transparency is composited over white.
+        channels: 1 (grey), 3 (RGB) or 4 (RGBA); None keeps grey when all images are grey, else
+            RGB. Transparency is composited over white, but for RGBA.
         labels: read labels from dataset.json, or else from class folders.
         max_images: use this many images, evenly spread over the sorted names. None uses all.
         resize_filter: "lanczos" or "box".
@@ -214,6 +214,21 @@ class ImageDataset:
         )
 
 
+def first_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Height and width of the first image of a folder or zip archive; no pixel is decoded.
+
+    Raises: DataError when there is no image, or the first one cannot be read.
+    """
+    source = open_source(path)
+    name = image_names(source, path)[0]
+    try:
+        with source.open(name) as file:
+            header = read_header(file)
+    except UNREADABLE as error:
+        raise DataError(f"{path}: cannot read {name}: {describe(error)}") from error
+    return header.height, header.width
+
+
 def _checked_resolution(resolution: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if resolution is None:
         return None
@@ -224,8 +239,8 @@ def _checked_resolution(resolution: int | tuple[int, int] | None) -> tuple[int, 
 
 
 def _check_options(channels: int | None, max_images: int | None, resize_filter: str) -> None:
-    if channels not in (None, 1, 3):
-        raise DataError(f"expected channels 1 (grey) or 3 (RGB), got {channels}")
+    if channels not in (None, 1, 3, 4):
+        raise DataError(f"expected channels 1 (grey), 3 (RGB) or 4 (RGBA), got {channels}")
     if max_images is not None and max_images < 1:
         raise DataError(f"expected max_images of at least 1, got {max_images}")
     if resize_filter not in RESIZE_FILTERS:

@@ -61,7 +61,7 @@ def write_dataset(
 
     Args:
         dst_zip: the archive; an existing one is replaced only once the new one is complete.
-        images: uint8 [H, W, C] each, C 1 or 3.
+        images: uint8 [H, W, C] each, C 1, 3 or 4.
         labels: a class number or vector per image, or None.
         class_names: a name per class.
         optimize: smallest PNGs instead of fastest ones.

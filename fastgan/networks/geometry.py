@@ -6,6 +6,7 @@ Arithmetic only: no parameters, no layers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from torch import Tensor
 from fastgan.errors import ConfigError
 
 ARCHITECTURES = ("skip", "resnet", "orig")
+
+LARGEST_BASE = 15  # shorter side; a base of 16 has a level below it
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,14 @@ class Pyramid:
 def pyramid(img_resolution: int | tuple[int, int]) -> Pyramid:
     """Split an image size into a base and a power of two.
 
-    The factor is the largest power of two that leaves a base of at least 4 on the shorter side.
+    The factor is the largest power of two that divides both sides and leaves at least 4 on the
+    shorter one. What is left there must be below 16: dense layers see the whole base.
 
     Args:
         img_resolution: side of a square image, or (height, width).
 
     Raises:
-        ConfigError: a side is below 8, or not divisible by the factor.
+        ConfigError: a side is below 8, or no such base exists; names the nearest sizes.
     """
     sides: tuple[int, ...] = (
         tuple(img_resolution)
@@ -58,17 +62,45 @@ def pyramid(img_resolution: int | tuple[int, int]) -> Pyramid:
             f"img_resolution must be an int >= 8 or (height, width) of them, got {img_resolution!r}"
         )
     height, width = sides
-    doublings = (min(height, width) // 4).bit_length() - 1
-    factor = 2**doublings
-    if height % factor or width % factor:
-        near = [max(4, round(side / factor)) * factor for side in (height, width)]
+    factor = _factor(height, width)
+    if factor is None:
+        near = " or ".join(f"{h} x {w}" for h, w in nearest_sizes(height, width))
         raise ConfigError(
-            f"img_resolution {height} x {width}: both sides must be multiples of {factor} "
-            f"(a power of two for square images, or a small base times one); "
-            f"the nearest is {near[0]} x {near[1]}"
+            f"img_resolution {height} x {width}: both sides must be a base times the same power of "
+            f"two, at least 2, with 4 to {LARGEST_BASE} pixels of base on the shorter side; the "
+            f"nearest sizes are {near} (height x width). Resize the images to one of them"
         )
-    levels = tuple(4 * 2**i for i in range(doublings + 1))
+    levels = tuple(4 * 2**i for i in range(factor.bit_length()))
     return Pyramid(base=(height // factor, width // factor), levels=levels)
+
+
+def nearest_sizes(height: int, width: int) -> list[tuple[int, int]]:
+    """The sizes next to (height, width), both sides at least 8, that networks can have.
+
+    Returns: the largest one that fits into the image, and the smallest one around it, among those
+        whose sides are multiples of one power of two; the size itself where it can be had.
+    """
+    step = _step(height, width)
+    below = (height // step * step, width // step * step)
+    above = (-(-height // step) * step, -(-width // step) * step)
+    while _factor(*above) is None:  # the shorter side has grown past the base of this step
+        step *= 2
+        above = (-(-height // step) * step, -(-width // step) * step)
+    return sorted({below, above})
+
+
+def _step(height: int, width: int) -> int:
+    """Smallest power of two of which both sides have to be multiples."""
+    return max(2, 2 ** ((min(height, width) // (LARGEST_BASE + 1)).bit_length()))
+
+
+def _factor(height: int, width: int) -> int | None:
+    """The largest power of two that leaves a base, or None when none of at least 2 does."""
+    both = height | width
+    factor = both & -both  # the largest power of two that divides both sides
+    while factor > 1 and min(height, width) < 4 * factor:
+        factor //= 2
+    return None if factor < 2 or min(height, width) > LARGEST_BASE * factor else factor
 
 
 @dataclass(frozen=True)
@@ -103,10 +135,7 @@ class HalfPrecision:
     def __post_init__(self) -> None:
         if self.num_levels < 0:
             raise ConfigError(f"num_fp16_res must be >= 0, got {self.num_levels}")
-        if self.dtype not in (torch.float16, torch.bfloat16):
-            raise ConfigError(
-                f"half_dtype must be torch.float16 or torch.bfloat16, got {self.dtype}"
-            )
+        half_type(self.dtype)
 
     def covers(self, level: int, top: int) -> bool:
         """Whether a level of a network whose highest is `top` is one of the half levels."""
@@ -124,6 +153,18 @@ class HalfPrecision:
         if x.device.type == "cpu":
             return x.to(dtype=full, memory_format=torch.channels_last)
         return x.to(dtype=full)
+
+
+def half_type(value: torch.dtype | str) -> torch.dtype:
+    """Return a half-precision type from itself or from its name, which is what files hold.
+
+    Raises: ConfigError when it is neither float16 nor bfloat16.
+    """
+    named = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+    dtype = named.get(value) if isinstance(value, str) else value
+    if dtype not in named.values():
+        raise ConfigError(f"half_dtype must be torch.float16 or torch.bfloat16, got {value}")
+    return cast(torch.dtype, dtype)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 
 from fastgan.errors import ConfigError
 from fastgan.networks.base import DiscriminatorOutput, check_condition, check_images
-from fastgan.networks.geometry import HalfPrecision, Pyramid, Widths, check_choice, pyramid
+from fastgan.networks.geometry import (
+    HalfPrecision,
+    Pyramid,
+    Widths,
+    check_choice,
+    half_type,
+    pyramid,
+)
 from fastgan.networks.layers import (
     EqualizedConv2d,
     FullyConnected,
@@ -160,7 +167,7 @@ class StyleGAN2Discriminator(nn.Module):
         mbstd_num_channels: its channels; 0 leaves it out.
         freeze_layers: so many layers from the image inwards become buffers, never trained.
         resample_filter: taps of the filter that comes with downsampling.
-        half_dtype: torch.float16 or torch.bfloat16.
+        half_dtype: torch.float16 or torch.bfloat16, or its name.
         half_on_cpu: run the half-precision levels in half on the CPU, too.
 
     Raises:
@@ -187,7 +194,7 @@ class StyleGAN2Discriminator(nn.Module):
         mbstd_num_channels: int = 1,
         freeze_layers: int = 0,
         resample_filter: Sequence[float] = (1, 3, 3, 1),
-        half_dtype: torch.dtype = torch.float16,
+        half_dtype: torch.dtype | str = torch.float16,
         half_on_cpu: bool = False,
     ) -> None:
         super().__init__()
@@ -196,7 +203,7 @@ class StyleGAN2Discriminator(nn.Module):
         options = DiscriminatorOptions(
             img_channels, architecture, conv_clamp, resample_filter,
             Widths(channel_base, channel_max),
-            HalfPrecision(num_fp16_res, half_dtype, half_on_cpu),
+            HalfPrecision(num_fp16_res, half_type(half_dtype), half_on_cpu),
         )  # fmt: skip
         width = options.widths(4) if cmap_dim is None else cmap_dim
         self.c_dim, self.cmap_dim = c_dim, width if c_dim > 0 else 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fastgan.errors import ConfigError
-from fastgan.networks.geometry import HalfPrecision, Widths, pyramid
+from fastgan.networks.geometry import HalfPrecision, Widths, half_type, pyramid
 from fastgan.networks.mapping import MappingNetwork
 from fastgan.networks.stylegan2_synthesis import (
     NoiseSource,
@@ -39,7 +39,7 @@ class StyleGAN2Generator(nn.Module):
         num_fp16_res: so many of the highest levels (never below 8) run in `half_dtype` on CUDA.
         conv_clamp: limit on the magnitude of every convolution's output; None means no limit.
         resample_filter: taps of the filter that comes with upsampling.
-        half_dtype: torch.float16 or torch.bfloat16.
+        half_dtype: torch.float16 or torch.bfloat16, or its name.
         half_on_cpu: run the half-precision levels in half on the CPU, too.
         use_noise: False leaves out the noise inputs and their parameters.
 
@@ -66,7 +66,7 @@ class StyleGAN2Generator(nn.Module):
         num_fp16_res: int = 0,
         conv_clamp: float | None = None,
         resample_filter: Sequence[float] = (1, 3, 3, 1),
-        half_dtype: torch.dtype = torch.float16,
+        half_dtype: torch.dtype | str = torch.float16,
         half_on_cpu: bool = False,
         use_noise: bool = True,
     ) -> None:
@@ -79,7 +79,7 @@ class StyleGAN2Generator(nn.Module):
         options = SynthesisOptions(
             w_dim, img_channels, architecture, conv_clamp, resample_filter,
             Widths(channel_base, channel_max),
-            HalfPrecision(num_fp16_res, half_dtype, half_on_cpu), use_noise,
+            HalfPrecision(num_fp16_res, half_type(half_dtype), half_on_cpu), use_noise,
         )  # fmt: skip
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
         self.img_resolution, self.img_channels = plan.image, img_channels

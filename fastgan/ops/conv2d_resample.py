@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fastgan import reference
 from fastgan.dispatch import select
+from fastgan.ops._bfloat16_conv import conv2d
 from fastgan.ops._check import check_floating, check_rank, check_same, padding4
 from fastgan.ops.conv2d_resample_2x import conv3x3_2x
 from fastgan.ops.conv3x3 import conv3x3
@@ -84,13 +85,13 @@ def conv2d_resample(
     pointwise = weight.shape[2:] == (1, 1)
 
     if pointwise and down > 1 and up == 1:
-        return F.conv2d(resample(x, filter, down=down, padding=cut), kernel, groups=groups)
+        return conv2d(resample(x, filter, down=down, padding=cut), kernel, groups=groups)
     if pointwise and up > 1 and down == 1:
-        y = F.conv2d(x, kernel, groups=groups)
+        y = conv2d(x, kernel, groups=groups)
         return resample(y, filter, up=up, padding=cut, gain=up**2)
     if down > 1 and up == 1:
         y = resample(x, filter, padding=cut)
-        return F.conv2d(y, kernel, stride=down, groups=groups)
+        return conv2d(y, kernel, stride=down, groups=groups)
     if up > 1:
         y, cut = _transposed(x, kernel, up, cut, groups)
         y = resample(y, filter, padding=cut, gain=up**2)
@@ -98,8 +99,8 @@ def conv2d_resample(
     if cut == (1, 1, 1, 1) and kernel.shape[2:] == (3, 3) and groups == 1:
         return conv3x3(x, kernel, chosen)
     if cut[0] == cut[1] >= 0 and cut[2] == cut[3] >= 0:
-        return F.conv2d(x, kernel, padding=(cut[2], cut[0]), groups=groups)
-    return F.conv2d(resample(x, None, padding=cut), kernel, groups=groups)
+        return conv2d(x, kernel, padding=(cut[2], cut[0]), groups=groups)
+    return conv2d(resample(x, None, padding=cut), kernel, groups=groups)
 
 
 def _check(x: Tensor, weight: Tensor, up: int, down: int, groups: int) -> None:

@@ -13,10 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.dispatch import has_kernel, launcher
+from fastgan.ops._bfloat16_conv import conv2d
 from fastgan.ops._register import register, registered
 
 # Below these torch is faster: the transforms cost as much as the products that they save.
@@ -34,7 +34,7 @@ def conv3x3(x: Tensor, weight: Tensor, backend: str) -> Tensor:
     if serves(x, weight, backend):
         y: Tensor = registered.conv3x3(x, weight, False, backend)
         return y
-    return F.conv2d(x, weight, padding=1)
+    return conv2d(x, weight, padding=(1, 1))
 
 
 def serves(x: Tensor, weight: Tensor, backend: str) -> bool:

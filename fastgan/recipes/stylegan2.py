@@ -1,7 +1,8 @@
 """StyleGAN2: style mixing, lazy R1 and path length regularisation, averaged generator.
 
 Source: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN"; the automatic
-settings: Karras et al. 2020, "Training GANs with Limited Data", appendix C.
+settings: Karras et al. 2020, "Training GANs with Limited Data", appendix C; the relativistic
+objective with R1 and R2: Huang et al. 2024, "The GAN is dead; long live the GAN!" (R3GAN).
 """
 
 from __future__ import annotations
@@ -9,35 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, cast
+from math import isqrt
+from typing import Any, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fastgan.config import TrainConfig, check_choice, check_range
+from fastgan.config import check_choice, check_range
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
-from fastgan.networks import (
-    CompiledStyleGAN2Generator,
-    PackedDiscriminator,
-    StyleGAN2Discriminator,
-    StyleGAN2Generator,
-    mix_styles,
-)
+from fastgan.networks import PackedDiscriminator, StyleGAN2Discriminator
+from fastgan.recipes.burn_in import BurnIn
+from fastgan.recipes.style_mixing import StyleMixing
 from fastgan.synthesis.model_file import NetworkSpec
 from fastgan.training import (
     R1,
     R2,
     Edge,
-    EMASpec,
-    Generated,
-    Generation,
     NonSaturating,
     PathLength,
     Player,
     Regularizer,
+    RelativisticPairing,
     Sampler,
-    StepContext,
     TrainingRecipe,
     adam,
     conditioning_for,
@@ -47,7 +41,7 @@ NAME = "stylegan2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(BurnIn):
     """Settings of StyleGAN2; the image size comes from the dataset."""
 
     total_kimg: float = 25000.0
@@ -69,19 +63,34 @@ class Config(TrainConfig):
     d_architecture: Literal["skip", "resnet", "orig"] = "resnet"
     """How the discriminator's resolutions are joined."""
     num_fp16_res: int = 0
-    """So many of the highest resolutions compute in float16, on CUDA only."""
+    """Mixed precision: so many of the highest resolutions (never below 8) compute in half_dtype on
+    CUDA. Weights, images, losses and the optimiser stay float32."""
+    half_dtype: Literal["float16", "bfloat16"] = "float16"
+    """Which half precision: float16 is finer and overflows at 65504, so give it a conv_clamp;
+    bfloat16 has the range of float32 and an eighth of float16's digits."""
+    half_on_cpu: bool = False
+    """Use half precision on the CPU, too, where it is slower than float32; for checking."""
     conv_clamp: float | None = None
-    """Limit on the magnitude of every convolution's output. None: no limit."""
+    """Limit on the magnitude of every convolution's output; 256 for float16. None: no limit."""
     use_noise: bool = True
     """Whether noise enters the generator's layers: fine random detail, of no use for flat art."""
     pack: int = 1
     """Images that the discriminator judges together; more than 1 works against mode collapse."""
     mbstd_group: int = 4
     """Images over which the discriminator's minibatch standard deviation is taken."""
+    freeze_d: int = 0
+    """Freeze-D: so many of the discriminator's layers, from the image inwards, are not trained.
+    For --init-from with little data, such as 10: a block has 3, the first one 4."""
+    objective: Literal["non-saturating", "rpgan"] = "non-saturating"
+    """rpgan: D tells each real from the fake beside it (relativistic pairing); it needs R1 and R2
+    in each step, --r1-every 1 --r2-gamma None, as in the r3gan preset."""
     r1_gamma: float | None = None
-    """Weight of the R1 penalty; 0 is without. None: 0.0002 * height * width / batch."""
-    r2_gamma: float = 0.0
-    """Weight of the R2 penalty, R1's counterpart on fakes; 0 is without."""
+    """Weight of the R1 penalty, which keeps D from growing too sure of itself; 0 is without. None:
+    the heuristic 0.0002 * height * width / batch, printed at the start. It is a first guess: where
+    results disappoint, try a fifth and five times of it. Too low: D wins, samples collapse or turn
+    into noise. Too high: samples are varied but stay coarse."""
+    r2_gamma: float | None = 0.0
+    """Weight of the R2 penalty, R1's counterpart on fakes; 0 is without. None: as r1_gamma."""
     r1_every: int = 16
     """Steps from one R1 penalty to the next, and from one R2 penalty to the next."""
     pl_weight: float = 2.0
@@ -96,7 +105,7 @@ class Config(TrainConfig):
         positive = "z_dim w_dim mapping_layers channel_base channel_max pack mbstd_group"
         for name in (*positive.split(), "r1_every", "pl_every"):
             check_range(name, getattr(self, name), low=1)
-        for name in ("r1_gamma", "r2_gamma", "pl_weight", "num_fp16_res"):
+        for name in ("r1_gamma", "r2_gamma", "pl_weight", "num_fp16_res", "freeze_d"):
             check_range(name, getattr(self, name), low=0)
         for name in ("conv_clamp", "mapping_lr"):
             check_range(name, getattr(self, name), above=0)
@@ -108,17 +117,24 @@ class Config(TrainConfig):
         check_range("style_mixing", self.style_mixing, low=0, high=1)
         for name in ("g_architecture", "d_architecture"):
             check_choice(name, getattr(self, name), ("skip", "resnet", "orig"))
+        check_choice("half_dtype", self.half_dtype, ("float16", "bfloat16"))
+        check_choice("objective", self.objective, ("non-saturating", "rpgan"))
 
 
-def auto(resolution: int) -> Config:
-    """Return settings that follow from the resolution, for one device."""
-    batch = max(min(4096 // resolution, 32), 1)
+def auto(resolution: int, processes: int = 1) -> Config:
+    """Return settings that follow from the resolution and the number of processes."""
+    batch = max(min(processes * min(4096 // resolution, 32), 64), processes)
     lr = 0.002 if resolution >= 1024 else 0.0025
     return Config(
         batch=batch, lr_g=lr, lr_d=lr, ema_kimg=batch * 10 / 32, ema_ramp=0.05,
         channel_base=32768 if resolution >= 512 else 16384, mapping_layers=2,
-        mbstd_group=min(batch, 4), num_fp16_res=4, conv_clamp=256.0,
+        mbstd_group=max(min(batch // processes, 4), 1), num_fp16_res=4, conv_clamp=256.0,
     )  # fmt: skip
+
+
+def fitted(height: int, width: int, processes: int = 1) -> Config:
+    """Return settings that follow from the size of the images, taken from the data."""
+    return auto(isqrt(height * width), processes)
 
 
 def paper(batch: int, mbstd_group: int, channel_base: int, lr: float, gamma: float) -> Config:
@@ -146,51 +162,32 @@ def lite() -> Config:
     )  # fmt: skip
 
 
+def r3gan() -> Config:
+    """Return the lite networks with the objective and the burn-in of R3GAN, and no other aids."""
+    return replace(
+        lite(), objective="rpgan", r1_every=1, r2_gamma=None, pl_weight=0.0, style_mixing=0.0,
+        mbstd_group=1, beta2=0.9, burn_in_kimg=200.0, burn_in_lr=0.25, burn_in_gamma=0.1,
+        burn_in_beta2=0.99, burn_in_ema=True, ema_ramp=None,
+    )  # fmt: skip
+
+
+config_f = partial(paper, 32, 4, 32768, 0.002, 10.0)
+
 PRESETS: Mapping[str, Callable[[], Config]] = {
     "stylegan2-lite": lite,
+    "stylegan2-lite-r3gan": r3gan,
+    "stylegan2-auto": partial(fitted, 256, 256),
     **{f"stylegan2-{r}": partial(auto, r) for r in (32, 64, 128, 256, 512, 1024)},
-    "stylegan2-config-f": partial(paper, 32, 4, 32768, 0.002, 10.0),
+    "stylegan2": config_f,
+    "stylegan2-config-f": config_f,
     "stylegan2-paper256": partial(paper, 64, 8, 16384, 0.0025, 1.0),
     "stylegan2-paper512": partial(paper, 64, 8, 32768, 0.0025, 0.5),
     "stylegan2-paper1024": partial(paper, 32, 4, 32768, 0.002, 2.0),
     "stylegan2-cifar": cifar,
 }
 
-
-class StyleMixing(Generation):
-    """Fakes from w, some with styles of a second latent, and the running mean of w.
-
-    Args:
-        probability: that a fake is mixed.
-    """
-
-    def __init__(self, probability: float) -> None:
-        self.probability = probability
-
-    def train(self, net: nn.Module, ctx: StepContext, edge: Edge) -> Generated:
-        generator, draws = cast(StyleGAN2Generator, net), ctx.draws.scoped(edge.generator)
-        condition = ctx.fake_condition(edge)
-        ws = generator.mapping(ctx.generator_input(edge), condition)  # [N, num_ws, w_dim]
-        ctx.record(f"{edge.generator}/mean_w", ws[:, 0].mean(dim=0))
-        if self.probability > 0:
-            second = generator.mapping(draws.normal("z_mixing", (generator.z_dim,)), condition)
-            cut = draws.integers("mixing_cut", 1, generator.num_ws)
-            is_mixed = draws.bernoulli("is_mixed", self.probability)
-            cut = torch.where(is_mixed, cut, generator.num_ws)
-            ws = mix_styles(ws, second, cut)
-        return Generated(generator.synthesis(ws, noise=draws.layer_noise()), ws)
-
-    def compiled(self, net: nn.Module, compiler: Callable[..., Any]) -> nn.Module:
-        return CompiledStyleGAN2Generator(cast(StyleGAN2Generator, net), compiler)
-
-    def sample(self, net: nn.Module, ctx: StepContext, edge: Edge) -> Tensor:
-        images: Tensor = net(
-            ctx.generator_input(edge), ctx.fake_condition(edge), noise_mode="const"
-        )
-        return images
-
-    def after_update(self, net: nn.Module, edge: Edge, means: Mapping[str, Tensor]) -> None:
-        cast(StyleGAN2Generator, net).mapping.update_average(means[f"{edge.generator}/mean_w"])
+FITTED: Mapping[str, Callable[[int, int, int], Config]] = {"stylegan2-auto": fitted}
+"""Presets that are made for the height and width of the data and the number of processes."""
 
 
 def build(config: Config, dataset: Dataset) -> TrainingRecipe:
@@ -208,18 +205,22 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
         "channel_base": config.channel_base,
         "channel_max": config.channel_max,
         "num_fp16_res": config.num_fp16_res,
+        "half_dtype": config.half_dtype,
         "conv_clamp": config.conv_clamp,
     }
-    spec = NetworkSpec("StyleGAN2Generator", {**_generator_arguments(config), **common})
-    betas = (config.beta1, config.beta2)
-    ema = EMASpec(config.ema_kimg, config.ema_ramp) if config.ema_kimg > 0 else None
+    arguments = {**_generator_arguments(config), **common}
+    spec = NetworkSpec("StyleGAN2Generator", arguments)
+    # The model file says nothing of half_on_cpu: who samples on a CPU wants float32.
+    d = _discriminator(config, {**common, "half_on_cpu": config.half_on_cpu})
+    g = NetworkSpec(spec.type, {**arguments, "half_on_cpu": config.half_on_cpu}).build()
+    betas, moving = (config.beta1, config.beta2), config.schedules()
     return TrainingRecipe(
         players={
-            "d": Player({"D": _discriminator(config, common)}, adam(config.lr_d, betas)),
-            "g": Player({"G": spec.build()}, adam(config.lr_g, betas), ema=ema),
+            "d": Player({"D": d}, adam(config.lr_d, betas), **moving),
+            "g": Player({"G": g}, adam(config.lr_g, betas), ema=config.average(), **moving),
         },
         edges=(Edge("G", "D"),),
-        objective=NonSaturating(),
+        objective=RelativisticPairing() if config.objective == "rpgan" else NonSaturating(),
         sampler=Sampler(config.z_dim, dataset),
         generation=StyleMixing(config.style_mixing),
         conditioning=conditioning_for(dataset.c_dim),
@@ -231,8 +232,9 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
 def _discriminator(config: Config, common: dict[str, Any]) -> nn.Module:
     packed = {name: common[name] * config.pack for name in ("c_dim", "img_channels")}
     net = StyleGAN2Discriminator(
-        **common | packed, architecture=config.d_architecture, mbstd_group_size=config.mbstd_group
-    )
+        **common | packed, architecture=config.d_architecture,
+        mbstd_group_size=config.mbstd_group, freeze_layers=config.freeze_d,
+    )  # fmt: skip
     return net if config.pack == 1 else PackedDiscriminator(net, config.pack)
 
 
@@ -247,15 +249,28 @@ def _generator_arguments(config: Config) -> dict[str, Any]:
     }
 
 
+def gamma_for(config: Config, pixels: int) -> float:
+    """Return the weight of R1 for images of so many pixels."""
+    return 0.0002 * pixels / config.batch if config.r1_gamma is None else config.r1_gamma
+
+
+def remarks(config: Config, dataset: Dataset) -> list[str]:
+    """Say which settings were chosen for this data set."""
+    if config.r1_gamma is not None or len(dataset.image_shape) != 3:
+        return []
+    _, height, width = dataset.image_shape
+    gamma = gamma_for(config, height * width)
+    return [f"r1_gamma {gamma:.4g} = 0.0002 * {height} * {width} / {config.batch}, the heuristic"]
+
+
 def _regularizers(config: Config, pixels: int) -> tuple[Regularizer, ...]:
-    gamma = config.r1_gamma
-    if gamma is None:
-        gamma = 0.0002 * pixels / config.batch
+    gamma, scale = gamma_for(config, pixels), config.gamma_schedule()
+    r2_gamma = gamma if config.r2_gamma is None else config.r2_gamma
     penalties: list[Regularizer] = []
     if gamma > 0:
-        penalties.append(R1(gamma, config.r1_every))
-    if config.r2_gamma > 0:
-        penalties.append(R2(config.r2_gamma, config.r1_every))
+        penalties.append(R1(gamma, config.r1_every, scale))
+    if r2_gamma > 0:
+        penalties.append(R2(r2_gamma, config.r1_every, scale))
     if config.pl_weight > 0:
         penalties.append(PathLength(config.pl_weight, config.pl_every))
     return tuple(penalties)

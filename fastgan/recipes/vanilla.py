@@ -1,12 +1,13 @@
 """The original GAN with fully connected networks, for points in the plane.
 
-Source: Goodfellow et al. 2014, "Generative Adversarial Nets"; with R1: Mescheder et al. 2018.
+Source: Goodfellow et al. 2014, "Generative Adversarial Nets"; with R1: Mescheder et al. 2018;
+with relativistic pairing: Huang et al. 2024 (R3GAN).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from fastgan.config import TrainConfig, check_choice, check_range
@@ -16,12 +17,15 @@ from fastgan.networks import MLPDiscriminator
 from fastgan.synthesis.model_file import NetworkSpec
 from fastgan.training import (
     R1,
+    R2,
     Edge,
     EMASpec,
     Generation,
     Minimax,
     NonSaturating,
+    Objective,
     Player,
+    RelativisticPairing,
     Sampler,
     TrainingRecipe,
     adam,
@@ -29,6 +33,12 @@ from fastgan.training import (
 )
 
 NAME = "vanilla"
+
+_OBJECTIVES: Mapping[str, Callable[[], Objective]] = {
+    "non-saturating": NonSaturating,
+    "minimax": Minimax,
+    "rpgan": RelativisticPairing,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +57,20 @@ class Config(TrainConfig):
     """Width of the hidden layers."""
     layers: int = 3
     """Number of hidden layers."""
-    objective: Literal["non-saturating", "minimax"] = "non-saturating"
-    """What the generator minimises."""
+    objective: Literal["non-saturating", "minimax", "rpgan"] = "non-saturating"
+    """What the generator minimises; rpgan, relativistic pairing, needs R1 and R2."""
     r1_gamma: float = 0.0
     """Weight of the R1 penalty, in every step; 0 is without."""
+    r2_gamma: float = 0.0
+    """Weight of the R2 penalty, R1's counterpart on fakes, in every step; 0 is without."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("z_dim", "hidden", "layers"):
             check_range(name, getattr(self, name), low=1)
-        check_choice("objective", self.objective, ("non-saturating", "minimax"))
-        check_range("r1_gamma", self.r1_gamma, low=0)
+        check_choice("objective", self.objective, tuple(_OBJECTIVES))
+        for name in ("r1_gamma", "r2_gamma"):
+            check_range(name, getattr(self, name), low=0)
 
 
 def ring8() -> Config:
@@ -72,10 +85,16 @@ def ring8_r1() -> Config:
     )  # fmt: skip
 
 
+def ring8_r3gan() -> Config:
+    """As ring8, with the objective of R3GAN: relativistic pairing, R1 and R2."""
+    return replace(ring8_r1(), objective="rpgan", r2_gamma=0.1)
+
+
 PRESETS: Mapping[str, Callable[[], Config]] = {
     "vanilla-textbook": Config,
     "vanilla-ring8": ring8,
     "vanilla-ring8-r1": ring8_r1,
+    "vanilla-ring8-r3gan": ring8_r3gan,
 }
 
 
@@ -95,6 +114,7 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
     discriminator = MLPDiscriminator(
         dim, hidden=config.hidden, layers=config.layers, c_dim=dataset.c_dim
     )
+    penalties = (R1(config.r1_gamma), R2(config.r2_gamma))
     betas = (config.beta1, config.beta2)
     ema = EMASpec(config.ema_kimg, config.ema_ramp) if config.ema_kimg > 0 else None
     return TrainingRecipe(
@@ -103,10 +123,10 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
             "g": Player({"G": spec.build()}, adam(config.lr_g, betas), ema=ema),
         },
         edges=(Edge("G", "D"),),
-        objective=NonSaturating() if config.objective == "non-saturating" else Minimax(),
+        objective=_OBJECTIVES[config.objective](),
         sampler=Sampler(config.z_dim, dataset),
         generation=Generation(),
         conditioning=conditioning_for(dataset.c_dim),
-        regularizers=(R1(config.r1_gamma),) if config.r1_gamma > 0 else (),
+        regularizers=tuple(penalty for penalty in penalties if penalty.gamma > 0),
         generator_spec=spec,
     )

@@ -7,7 +7,12 @@ from fastgan.training.draws import Draws
 from fastgan.training.generation import Generated, Generation
 from fastgan.training.hooks import Hook, TrainingDivergedError
 from fastgan.training.loop import train
-from fastgan.training.objectives import Minimax, NonSaturating, Objective
+from fastgan.training.objectives import (
+    Minimax,
+    NonSaturating,
+    Objective,
+    RelativisticPairing,
+)
 from fastgan.training.optimizers import OptimizerFactory, adam
 from fastgan.training.profile import Profile
 from fastgan.training.recipe import Edge, EMASpec, Player, RecipeModule, TrainingRecipe
@@ -37,6 +42,7 @@ __all__ = [
     "Profile",
     "RecipeModule",
     "Regularizer",
+    "RelativisticPairing",
     "Sampler",
     "Step",
     "StepContext",

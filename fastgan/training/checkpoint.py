@@ -90,9 +90,7 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
     folder = find_checkpoint(path)
     about = read_about(folder)
     _check_same_run(state, about, folder)
-    if sha256(folder / _TENSORS) != about["sha256"]:
-        raise CheckpointError(f"{folder}: {_TENSORS} is damaged (checksum differs)")
-    tensors, _ = load_tensors(folder / _TENSORS)
+    tensors = load_verified(folder)
     for prefix, part in _parts(state).items():
         part.load_state_dict(select(tensors, f"{prefix}/"))
     torch.set_rng_state(tensors["rng/cpu"])
@@ -100,6 +98,17 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
         torch.cuda.set_rng_state(tensors["rng/cuda"], state.device)
     state.step, state.images_seen = about["step"], about["images_seen"]
     state.seconds_before = about["seconds"]
+
+
+def load_verified(folder: Path) -> dict[str, Tensor]:
+    """Return all tensors of a checkpoint, by their names in the file.
+
+    Raises: CheckpointError when a file is missing or damaged.
+    """
+    about = read_about(folder)
+    if sha256(folder / _TENSORS) != about["sha256"]:
+        raise CheckpointError(f"{folder}: {_TENSORS} is damaged (checksum differs)")
+    return load_tensors(folder / _TENSORS)[0]
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from math import cos, pi
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,14 @@ from fastgan.training.recipe import EMASpec
 def ema_beta(spec: EMASpec, batch: int, images_seen: int) -> float:
     """Return the weight of the old average, beta = 0.5^(batch / half-life).
 
-    half-life = min(1000 kimg, ramp * images_seen); at 0 the average is a plain copy.
+    half-life = min(1000 kimg, ramp * images_seen); at 0 the average is a plain copy. While it
+    rises, over r = 1000 rise_kimg images, kimg counts (1 - cos(pi images_seen / r)) / 2 of itself.
 
-    Source: Karras et al. 2020 (ADA), appendix C.
+    Source: Karras et al. 2020 (ADA), appendix C; the rise: Huang et al. 2024 (R3GAN).
     """
     half_life = spec.kimg * 1000
+    if spec.rise_kimg is not None:
+        half_life *= (1 - cos(pi * min(images_seen / (spec.rise_kimg * 1000), 1.0))) / 2
     if spec.ramp is not None:
         half_life = min(half_life, images_seen * spec.ramp)
     return float(0.5 ** (batch / max(half_life, 1e-8)))

@@ -12,6 +12,7 @@ from types import FrameType
 
 from fastgan.config import TrainConfig
 from fastgan.data import Dataset
+from fastgan.errors import ConfigError
 from fastgan.training import distributed
 from fastgan.training.checkpoint import load_checkpoint
 from fastgan.training.hooks import Hook
@@ -21,6 +22,7 @@ from fastgan.training.report import default_hooks
 from fastgan.training.spans import LOGGING, STEP
 from fastgan.training.state import TrainingState, start_state
 from fastgan.training.step import Step
+from fastgan.training.transfer import initialize_from
 
 
 def train(
@@ -30,6 +32,7 @@ def train(
     out_dir: str | Path,
     *,
     resume: str | Path | None = None,
+    init_from: str | Path | None = None,
     hooks: Sequence[Hook] | None = None,
     profile: Profile | None = None,
 ) -> TrainingState:
@@ -41,15 +44,26 @@ def train(
         dataset: images or points.
         out_dir: folder for everything the run writes.
         resume: a checkpoint, or the folder of a run whose newest checkpoint is taken.
+        init_from: a checkpoint, the folder of a run, or a model file, whose weights a new run
+            starts from, see transfer.py; what was taken over is printed.
         hooks: instead of the log, display, samples, checkpoints and model file of `report`.
         profile: times some steps, one process's, and ends the run after them.
 
     Returns: the state at the end; `stopped` says why it ended early, or is None.
     Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError when a loss is NaN.
     """
+    if resume is not None and init_from is not None:
+        raise ConfigError(
+            "init_from: a resumed run has its weights already; leave out init_from, or leave out "
+            "resume to start a new run from these weights"
+        )
     state = start_state(config, recipe, dataset)
     if resume is not None:
         load_checkpoint(state, Path(resume))
+    elif init_from is not None:
+        transfers = initialize_from(state, Path(init_from))
+        if distributed.rank() == 0:
+            print(*transfers, sep="\n")
     observers = default_hooks(config, Path(out_dir)) if hooks is None else tuple(hooks)
     # Only one process writes; a recipe's own hooks are part of training and run in all.
     every_hook = (*state.recipe.hooks, *(observers if distributed.rank() == 0 else ()))

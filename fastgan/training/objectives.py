@@ -78,6 +78,39 @@ class Minimax:
         return -F.softplus(fake.logits).mean()
 
 
+@dataclass(frozen=True)
+class RelativisticPairing:
+    """Each real against the fake beside it: D wants the real to look more real, G the fake.
+
+    d_loss = mean_n softplus(-(D(x_n) - D(G(z_n))))
+    g_loss = mean_n softplus(-(D(G(z_n)) - D(x_n)))
+
+    Only differences of logits matter, so D cannot win by a threshold between all reals and all
+    fakes, which is how modes are dropped. Converges with R1 and R2 in each step.
+
+    Source: Jolicoeur-Martineau 2019 (RpGAN); Huang et al. 2024 (R3GAN), section 2.
+    """
+
+    needs_real_in_g: bool = True
+
+    def d_loss(self, real: DiscriminatorOutput, fake: DiscriminatorOutput) -> Tensor:
+        return _paired(real.logits, fake.logits)
+
+    def g_loss(self, fake: DiscriminatorOutput, real: DiscriminatorOutput | None) -> Tensor:
+        if real is None:
+            raise ValueError("relativistic pairing: g_loss needs the logits of reals, got None")
+        return _paired(fake.logits, real.logits)
+
+
+def _paired(winner: Tensor, loser: Tensor) -> Tensor:
+    if winner.shape != loser.shape:
+        raise ValueError(
+            "relativistic pairing: expected as many logits of reals as of fakes, got "
+            f"{tuple(winner.shape)} and {tuple(loser.shape)}"
+        )
+    return F.softplus(loser - winner).mean()
+
+
 def _cross_entropy(logits: Tensor, target: float) -> Tensor:
     if target == 1.0:
         return F.softplus(-logits).mean()

@@ -42,7 +42,8 @@ class PlayerState:
         }
         self.parameters: list[nn.Parameter] = list(self.named_parameters.values())
         lazy = [regularizer.every for regularizer in regularizers if regularizer.is_lazy]
-        self.optimizer = player.optimizer(self.parameters, lazy_correction(lazy))
+        self._correction = lazy_correction(lazy)
+        self.optimizer = player.optimizer(self.parameters, self._correction)
         self._full_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.ema = EMA(self.nets, player.ema) if player.ema is not None else None
 
@@ -74,6 +75,10 @@ class PlayerState:
             factor = self.player.schedule(progress)
             for group, rate in zip(self.optimizer.param_groups, self._full_rates, strict=True):
                 group["lr"] = rate * factor
+        if self.player.beta2 is not None:
+            beta2 = self.player.beta2(progress) ** self._correction
+            for group in self.optimizer.param_groups:
+                group["betas"] = (group["betas"][0], beta2)
         self.optimizer.step()
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -37,10 +37,13 @@ class EMASpec:
     Attributes:
         kimg: half-life, in thousands of images.
         ramp: limits the half-life to this fraction of the images seen so far; None: no limit.
+        rise_kimg: the half-life grows from 0 to `kimg` along half a cosine over so many thousands
+            of images; None: it is there from the start.
     """
 
     kimg: float
     ramp: float | None = None
+    rise_kimg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,14 @@ class Player:
         nets: by name; names are unique over both players.
         optimizer: makes the optimiser, see optimizers.py.
         schedule: factor on the learning rate as a function of progress in [0, 1].
+        beta2: Adam's second beta, before the lazy correction, as a function of progress.
         ema: average the weights of these networks; None keeps no average.
     """
 
     nets: Mapping[str, nn.Module]
     optimizer: OptimizerFactory
     schedule: Callable[[float], float] | None = None
+    beta2: Callable[[float], float] | None = None
     ema: EMASpec | None = None
 
 

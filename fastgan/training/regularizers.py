@@ -8,7 +8,7 @@ A lazy one (`every` > 1) gets its own update of the same optimiser every so many
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,6 +76,7 @@ class R1(Regularizer):
     Args:
         gamma: weight, at least 0.
         every: steps between penalties.
+        schedule: factor on gamma as a function of the run's progress in [0, 1].
 
     Source: Mescheder et al. 2018, equation 9; lazy: Karras et al. 2020 (StyleGAN2), appendix B.
     """
@@ -84,14 +85,20 @@ class R1(Regularizer):
     side = "d"
     needs_second_order = True
 
-    def __init__(self, gamma: float, every: int = 1) -> None:
+    def __init__(
+        self, gamma: float, every: int = 1, schedule: Callable[[float], float] | None = None
+    ) -> None:
         check_range("r1 gamma", gamma, low=0)
         check_range("r1 every", every, low=1)
-        self.gamma, self.every = gamma, every
+        self.gamma, self.every, self.schedule = gamma, every, schedule
 
     def __call__(self, ctx: StepContext) -> Tensor:
         penalties = [_squared_slope(ctx.d_real(edge), ctx.real(edge)) for edge in ctx.edges]
-        return torch.stack(penalties).sum() * (self.gamma / 2)
+        return torch.stack(penalties).sum() * (self.gamma_at(ctx.progress) / 2)
+
+    def gamma_at(self, progress: float) -> float:
+        """Return the weight at this point of the run."""
+        return self.gamma if self.schedule is None else self.gamma * self.schedule(progress)
 
 
 class R2(R1):
@@ -107,7 +114,7 @@ class R2(R1):
 
     def __call__(self, ctx: StepContext) -> Tensor:
         penalties = [_squared_slope(ctx.d_fake(edge), ctx.fake(edge)) for edge in ctx.edges]
-        return torch.stack(penalties).sum() * (self.gamma / 2)
+        return torch.stack(penalties).sum() * (self.gamma_at(ctx.progress) / 2)
 
 
 def _squared_slope(output: DiscriminatorOutput, images: Tensor) -> Tensor:

@@ -126,3 +126,36 @@ def test_huge_images_are_refused_before_decoding(tmp_path):
     with pytest.raises(DataError, match="2 of 2") as caught:
         ImageDataset(tmp_path, resolution=8)
     assert "10000x10000 pixels, above the safety limit" in str(caught.value)
+
+
+def test_transparency_is_kept_when_asked(tmp_path, save):
+    pixels = np.zeros((1, 3, 4), dtype=np.uint8)
+    pixels[0, :, 0] = 200
+    pixels[0, :, 3] = [0, 128, 255]
+    save(tmp_path / "a.png", pixels)
+    image = ImageDataset(tmp_path, channels=4).image(0)
+    assert image.shape == (4, 1, 3)
+    assert image[:, 0, 0].tolist() == [255, 255, 255, 0]  # cannot be seen: white
+    assert image[:, 0, 1:].T.tolist() == [[200, 0, 0, 128], [200, 0, 0, 255]]
+
+
+def test_resizing_does_not_mix_in_what_cannot_be_seen(tmp_path, save):
+    pixels = np.zeros((8, 8, 4), dtype=np.uint8)
+    pixels[:, :] = [0, 255, 0, 0]  # invisible green beside opaque red
+    pixels[:, 4:] = [255, 0, 0, 255]
+    save(tmp_path / "a.png", pixels)
+    image = ImageDataset(tmp_path, channels=4, resolution=3, resize_filter="box").image(0)
+    red, green, _, alpha = image[:, 0].int()
+    assert alpha.tolist() == [0, 128, 255]
+    assert green.tolist() == [255, 0, 0]
+    assert red.tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "P", "I;16"])
+def test_images_of_every_mode_become_rgba(tmp_path, mode):
+    image = Image.new(mode, (4, 4))
+    image.save(tmp_path / "a.png")
+    pixels = ImageDataset(tmp_path, channels=4).image(0)
+    assert pixels.shape == (4, 4, 4)
+    opaque = mode != "LA"
+    assert pixels[:, 0, 0].tolist() == ([0, 0, 0, 255] if opaque else [255, 255, 255, 0])

@@ -198,7 +198,7 @@ def test_dataset_survives_pickling(tmp_path, save, noise, zip_folder):
     [
         ({"resolution": 0}, "resolution"),
         ({"resolution": (8, 8, 3)}, "resolution"),
-        ({"channels": 4}, "channels 1"),
+        ({"channels": 2}, "channels 1"),
         ({"max_images": 0}, "max_images"),
         ({"resize_filter": "cubic"}, "lanczos or box"),
     ],

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from fastgan.errors import ConfigError
 from fastgan.networks import mix_styles
-from fastgan.networks.geometry import HalfPrecision, Widths, pyramid
+from fastgan.networks.geometry import HalfPrecision, Widths, nearest_sizes, pyramid
 from fastgan.networks.layers import (
     EqualizedConv2d,
     FullyConnected,
@@ -117,17 +118,48 @@ def test_mixing_refuses_wrong_shapes(ws_b, cutoff, message):
         ((96, 64), (6, 4), 64),
         ((256, 1024), (4, 16), 256),
         (48, (6, 6), 32),
-        ((720, 1280), None, None),
+        ((64, 128), (4, 8), 64),
+        ((48, 80), (6, 10), 32),  # 3 x 5 doubled until it is large enough
+        (72, (9, 9), 32),  # 9 x 8: no smaller base
+        ((10, 14), (5, 7), 8),
     ],
 )
 def test_sizes_split_into_a_base_and_doublings(size, base, top):
-    if base is None:  # 720 is 45 x 16: no base below 8 on the shorter side
-        with pytest.raises(ValueError, match=r"multiples of 128.*nearest is 768 x 1280"):
-            pyramid(size)
-        return
     plan = pyramid(size)
     assert (plan.base, plan.levels[-1]) == (base, top)
     assert plan.image == ((size, size) if isinstance(size, int) else size)
+
+
+@pytest.mark.parametrize(
+    ("size", "nearest"),
+    [
+        (100, "96 x 96 or 104 x 104"),
+        ((720, 1280), "704 x 1280 or 768 x 1280"),
+        ((127, 200), "120 x 200 or 128 x 208"),
+        (9, "8 x 8 or 10 x 10"),
+    ],
+)
+def test_sizes_without_a_base_are_refused_with_the_nearest_ones(size, nearest):
+    with pytest.raises(ValueError, match=f"nearest sizes are {nearest}"):
+        pyramid(size)
+
+
+def test_every_base_times_a_power_of_two_is_a_size():
+    """By counting through them: 4 to 15 on the shorter side, doubled at least once."""
+    possible = {(h << k, w << k) for h in range(4, 48) for w in range(4, 48) for k in range(1, 5)
+                if min(h, w) <= 15}  # fmt: skip
+    for height in range(8, 80):
+        for width in range(8, 80):
+            near = nearest_sizes(height, width)
+            if (height, width) in possible:
+                plan = pyramid((height, width))
+                assert plan.image == (height, width)
+                assert near == [(height, width)]
+            else:
+                with pytest.raises(ConfigError, match="both sides must be"):
+                    pyramid((height, width))
+                assert set(near) <= possible
+                assert near[0] < (height, width) < near[-1]
 
 
 def test_widths_follow_the_published_rule():

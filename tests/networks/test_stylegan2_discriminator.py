@@ -109,7 +109,7 @@ def test_wrong_inputs_are_refused(discriminator, img, c, error, message):
     ("options", "message"),
     [
         ({"resolution": 20}, None),
-        ({"resolution": 34}, "multiples of 8"),
+        ({"resolution": 34}, "nearest sizes are 32 x 32 or 36 x 36"),
         ({"architecture": "plain"}, "architecture must be one of"),
         ({"freeze_layers": 8}, r"freeze_layers must be in 0\.\.7"),
         ({"freeze_layers": -1}, r"freeze_layers must be in 0\.\.7"),

@@ -230,9 +230,9 @@ def test_wrong_styles_are_refused(generator, shape):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resolution": 50}, "multiples of 8.*nearest is 48 x 48"),
+        ({"resolution": 50}, "nearest sizes are 48 x 48 or 52 x 52"),
         ({"resolution": 4}, "img_resolution must be an int >= 8"),
-        ({"resolution": (64, 100)}, "multiples of 16.*nearest is 64 x 96"),
+        ({"resolution": (64, 100)}, "nearest sizes are 64 x 96 or 64 x 104"),
         ({"resolution": 32.0}, "img_resolution must be an int >= 8"),
         ({"architecture": "plain"}, "architecture must be one of"),
         ({"num_fp16_res": -1}, "num_fp16_res must be >= 0"),

@@ -42,7 +42,7 @@ def vanilla_config():
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config():
     """tiny_config(**changes): six steps of a StyleGAN2 with few channels, penalties every 2."""
 

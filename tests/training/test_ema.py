@@ -18,6 +18,15 @@ def test_ema_ramp_limits_the_half_life():
     assert ema_beta(spec, 32, 10**6) == ema_beta(EMASpec(10.0), 32, 10**6)
 
 
+def test_ema_half_life_rises_along_half_a_cosine():
+    spec = EMASpec(10.0, rise_kimg=4.0)
+    assert ema_beta(spec, 32, 0) == 0.0
+    assert ema_beta(spec, 32, 1000) == pytest.approx(0.5 ** (32 / 1464.4661), rel=1e-6)
+    assert ema_beta(spec, 32, 2000) == pytest.approx(0.5 ** (32 / 5000))
+    for seen in (4000, 10**6):
+        assert ema_beta(spec, 32, seen) == pytest.approx(ema_beta(EMASpec(10.0), 32, seen))
+
+
 def test_ema_averages_parameters_and_copies_buffers():
     net = nn.BatchNorm1d(3)
     ema = EMA({"G": net}, EMASpec(1.0))

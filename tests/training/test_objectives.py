@@ -5,7 +5,7 @@ import torch
 
 from fastgan.errors import ConfigError
 from fastgan.networks import DiscriminatorOutput
-from fastgan.training.objectives import Minimax, NonSaturating
+from fastgan.training.objectives import Minimax, NonSaturating, RelativisticPairing
 
 
 def output(*logits):
@@ -66,3 +66,46 @@ def test_one_sided_smoothing_has_the_optimum_of_the_theory(share):
 def test_smoothing_label_is_checked(label):
     with pytest.raises(ConfigError, match="real_label"):
         NonSaturating(label)
+
+
+def test_relativistic_pairing_compares_each_real_with_its_fake():
+    real, fake = output(0.7, -1.2), output(2.0, -8.0)
+    objective = RelativisticPairing()
+    assert objective.needs_real_in_g
+    d_loss, g_loss = objective.d_loss(real, fake), objective.g_loss(fake, real)
+    margins = [0.7 - 2.0, -1.2 + 8.0]
+    by_hand = -sum(math.log(sigmoid(margin)) for margin in margins) / 2
+    assert d_loss.item() == pytest.approx(by_hand, rel=1e-12)
+    by_hand = -sum(math.log(sigmoid(-margin)) for margin in margins) / 2
+    assert g_loss.item() == pytest.approx(by_hand, rel=1e-12)
+    on_real, on_fake = gradient(d_loss, real, fake)
+    slopes = [sigmoid(-margin) / 2 for margin in margins]
+    assert on_real == pytest.approx([-slope for slope in slopes], rel=1e-12)
+    assert on_fake == pytest.approx(slopes, rel=1e-12)
+    (on_fake,) = gradient(g_loss, fake)
+    assert on_fake == pytest.approx([-sigmoid(margin) / 2 for margin in margins], rel=1e-12)
+
+
+def test_relativistic_pairing_does_not_see_a_common_shift():
+    real, fake = output(0.7, -1.2), output(2.0, -8.0)
+    shifted = [DiscriminatorOutput(o.logits + 100, {}) for o in (real, fake)]
+    loss = RelativisticPairing().d_loss
+    assert loss(*shifted).item() == pytest.approx(loss(real, fake).item(), rel=1e-12)
+
+
+def test_relativistic_pairing_is_twice_differentiable():
+    real, fake = (torch.randn(4, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
+
+    def loss(real, fake):
+        outputs = DiscriminatorOutput(real, {}), DiscriminatorOutput(fake, {})
+        return RelativisticPairing().d_loss(*outputs)
+
+    assert torch.autograd.gradcheck(loss, (real, fake))
+    assert torch.autograd.gradgradcheck(loss, (real, fake))
+
+
+def test_relativistic_pairing_needs_pairs():
+    with pytest.raises(ValueError, match="as many logits of reals as of fakes"):
+        RelativisticPairing().d_loss(output(1.0, 2.0), output(1.0))
+    with pytest.raises(ValueError, match="needs the logits of reals"):
+        RelativisticPairing().g_loss(output(1.0), None)

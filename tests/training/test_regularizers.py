@@ -15,6 +15,7 @@ from fastgan.training import (
     NonSaturating,
     PathLength,
     Player,
+    RelativisticPairing,
     Sampler,
     StepContext,
     TrainingRecipe,
@@ -171,3 +172,38 @@ def test_regularizer_state_is_checked():
 def test_regularizer_settings_are_checked(make):
     with pytest.raises(ConfigError):
         make()
+
+
+def test_relativistic_pairing_with_r1_and_r2_of_a_linear_discriminator(matrix):
+    """D(x) = a.x has the gradient a everywhere: R1 = R2 = gamma/2 |a|^2, whose gradient is gamma a,
+    and the game's is -mean sigmoid(-(a.x - a.G(z))) (x - G(z)) by hand."""
+
+    class Linear1(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Parameter(torch.linspace(-1, 1, 6, dtype=F64))
+
+        def forward(self, x, c=None):
+            return DiscriminatorOutput((x.flatten(1) @ self.a)[:, None], {})
+
+    d, real = Linear1(), torch.randn(5, 1, 2, 3, dtype=F64)
+    ctx = context("d", d, Linear(matrix), real)
+    (edge,) = ctx.edges
+    total = RelativisticPairing().d_loss(ctx.d_real(edge), ctx.d_fake(edge))
+    total = total + R1(0.6)(ctx) + R2(0.2)(ctx)
+    (gradient,) = torch.autograd.grad(total, d.a)
+    a, difference = d.a.detach(), (real - ctx.fake(edge).detach()).flatten(1)
+    game = -(torch.sigmoid(-(difference @ a))[:, None] * difference).mean(0)
+    assert torch.allclose(gradient, game + 0.6 * a + 0.2 * a, rtol=1e-12)
+
+
+def test_a_schedule_scales_the_penalty_with_progress(symmetric, matrix):
+    real = torch.randn(5, 1, 2, 3, dtype=F64)
+    values = {}
+    for progress in (0.0, 0.25, 1.0):
+        ctx = context("d", Quadratic(symmetric), Linear(matrix), real)
+        ctx.progress = progress
+        penalties = (R1(0.6, schedule=lambda t: 1 - t / 2), R2(0.6, schedule=lambda t: 1 - t / 2))
+        values[progress] = torch.stack([penalty(ctx).detach() for penalty in penalties])
+    assert torch.allclose(values[0.25], 0.875 * values[0.0], rtol=1e-12)
+    assert torch.allclose(values[1.0], 0.5 * values[0.0], rtol=1e-12)

@@ -57,6 +57,17 @@ def test_resumed_stylegan2_equals_the_unbroken_run(tiny_config, pictures, tmp_pa
     assert_same_run(unbroken, resumed)
 
 
+def test_resumed_burn_in_equals_the_unbroken_run(tiny_config, unlabelled, tmp_path):
+    """Rates, penalties and the average move with the images seen, whatever the length."""
+    config = tiny_config(
+        objective="rpgan", r1_every=1, r2_gamma=None, pl_weight=0.0, burn_in_kimg=0.02,
+        burn_in_lr=0.25, burn_in_gamma=0.1, burn_in_beta2=0.9, burn_in_ema=True, ema_ramp=None,
+    )  # fmt: skip
+    recipe = recipes.get("stylegan2")
+    unbroken = train(config, recipe, unlabelled, tmp_path, hooks=())
+    assert_same_run(unbroken, train_in_two(config, recipe, unlabelled, tmp_path, cut=0.012))
+
+
 def test_resumed_dcgan_with_batch_statistics(unlabelled, tmp_path):
     base = recipes.preset("dcgan", "dcgan-64")
     config = replace(base, batch=4, channels=4, z_dim=8, total_kimg=0.016)

@@ -192,6 +192,16 @@ def test_schedule_sets_the_rate_from_the_progress(vanilla_config, ring):
     assert rates == pytest.approx([0.01 * 0.5, 0.01])  # the sixth of ten steps starts at 5/10
 
 
+def test_beta2_follows_its_schedule_with_the_lazy_correction(tiny_config, unlabelled):
+    config = tiny_config(beta2=0.9, burn_in_kimg=0.016, burn_in_beta2=0.99, burn_in_lr=0.5)
+    state, _ = run_steps(config, "stylegan2", unlabelled, 3)  # the third starts at 8 of 16 images
+    for player in state.players.values():
+        (group,) = player.optimizer.param_groups
+        correction = 2 / 3  # penalties every 2
+        assert group["betas"] == pytest.approx((0.0, 0.945**correction))
+        assert group["lr"] == pytest.approx(0.0025 * correction * 0.75)
+
+
 def test_augmentation_is_applied_to_reals_and_fakes_and_under_r1(vanilla_config, ring):
     seen = []
 
