@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from fastgan.config import TrainConfig, check_choice, check_range
+from fastgan.config import check_choice, check_range
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
 from fastgan.networks import (
@@ -28,6 +28,7 @@ from fastgan.synthesis.model_file import NetworkSpec
 from fastgan.training import (
     R1,
     R2,
+    AugmentedConfig,
     Edge,
     EMASpec,
     Generated,
@@ -40,6 +41,7 @@ from fastgan.training import (
     StepContext,
     TrainingRecipe,
     adam,
+    augmentation_for,
     conditioning_for,
 )
 
@@ -47,7 +49,7 @@ NAME = "stylegan2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(AugmentedConfig):
     """Settings of StyleGAN2; the image size comes from the dataset."""
 
     total_kimg: float = 25000.0
@@ -224,6 +226,7 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
         generation=StyleMixing(config.style_mixing),
         conditioning=conditioning_for(dataset.c_dim),
         regularizers=_regularizers(config, shape[1] * shape[2]),
+        augment=augmentation_for(config, shape),
         generator_spec=spec,
     )
 
