@@ -27,8 +27,11 @@ from fastgan.training.augment.sampling import (
 from fastgan.training.augment.wavelets import SYM6
 
 SHIFT_MAX, SCALE_STD, ANISO_STD, FRACTION_STD = 0.125, 0.2, 0.2, 0.125
-_MARGIN = 5  # upsampled pixels outside the image that the downsampling filter reaches
-_PADDING = 3  # pixels outside the image that the upsampling filter reaches
+_REACH = 3  # pixels outside of what it makes that the upsampling filter reads
+_READ = 5  # upsampled pixels outside of the image that the downsampling filter reads
+_MARGIN = 4  # mirrored pixels around the image, so that nothing near a border needs folding
+# sym6 is not quite symmetric: upsampled pixel j shows the place (j + _DELAY) / 2.
+_DELAY = 5 - sum(index * tap for index, tap in enumerate(SYM6)) / sum(SYM6)
 
 
 def apply_geometry(images: Tensor, chances: Chances) -> Tensor:
@@ -94,20 +97,33 @@ def blit(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Resample [N, C, H, W] as any matrices [N, 3, 3] say, without blur and with few aliases."""
+    """Resample [N, C, H, W] as any matrices [N, 3, 3] say, without blur and with few aliases.
+
+    The identity gives the images back to rounding: sym6 is orthonormal, so downsampling with the
+    reversed filter undoes the upsampling.
+    """
     height, width = images.shape[2:]
     taps = _taps(str(images.device))
-    large = upsample2d(mirror_pad(images, _PADDING), taps, padding=-2 * _PADDING)  # [.., 2H, 2W]
-    x, y = _places(
-        matrices,
-        _centred(2 * width + 2 * _MARGIN, like=matrices) / 2,
-        _centred(2 * height + 2 * _MARGIN, like=matrices) / 2,
+    padded = mirror_pad(images, _MARGIN + _REACH)
+    large = upsample2d(padded, taps, padding=-2 * _REACH)  # 2H + 4 margins by 2W + 4 margins
+    x, y = _places(matrices, *(_large_places(size, like=matrices) for size in (width, height)))
+    x, y = (
+        _fold(place + (size - 1) / 2, size) * 2 - _DELAY + 2 * _MARGIN
+        for place, size in ((x, width), (y, height))
     )
-    # The mirrors stand on the centres of the border pixels, half a large pixel inside.
-    x = mirrored(x + (width - 1) / 2, width) * 2 + 0.5
-    y = mirrored(y + (height - 1) / 2, height) * 2 + 0.5
-    moved = sample_bilinear(large, x, y)
-    return downsample2d(moved, taps, padding=-_MARGIN, flip_filter=True)
+    return downsample2d(sample_bilinear(large, x, y), taps, padding=-_READ, flip_filter=True)
+
+
+def _large_places(size: int, like: Tensor) -> Tensor:
+    """Return the places, in pixels from the middle, of what downsampling to `size` reads."""
+    index = torch.arange(-_READ, 2 * size + _READ, dtype=like.dtype, device=like.device)
+    return (index + _DELAY) / 2 - (size - 1) / 2
+
+
+def _fold(positions: Tensor, size: int) -> Tensor:
+    """Mirror positions that lie outside what the margin already holds."""
+    is_near = (positions >= 1 - _MARGIN) & (positions <= size - 2 + _MARGIN)
+    return torch.where(is_near, positions, mirrored(positions, size))
 
 
 @lru_cache(maxsize=8)
