@@ -41,9 +41,9 @@ def cut_out(images: Tensor, centre: Tensor) -> Tensor:
         images: [N, C, H, W].
         centre: x and y of its centre, in [0, 1] of width and height, [N, 2].
     """
-    x, y = (
-        ((torch.arange(size, device=images.device) + 0.5) / size - centre[:, axis, None]).abs()
-        for axis, size in ((0, images.shape[3]), (1, images.shape[2]))
-    )
-    inside = (x < CUTOUT_SIZE / 2)[:, None, None, :] & (y < CUTOUT_SIZE / 2)[:, None, :, None]
-    return images.masked_fill(inside, 0)
+    spans = []
+    for axis, size in ((0, images.shape[3]), (1, images.shape[2])):
+        places = (torch.arange(size).to(centre) + 0.5) / size - centre[:, axis, None]
+        spans.append((places >= -CUTOUT_SIZE / 2) & (places < CUTOUT_SIZE / 2))
+    x, y = spans
+    return images.masked_fill(x[:, None, None, :] & y[:, None, :, None], 0)
