@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastgan.config import TrainConfig, check_range
+from fastgan.config import check_range
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
 from fastgan.networks import DCGANDiscriminator
 from fastgan.synthesis.model_file import NetworkSpec
 from fastgan.training import (
+    AugmentedConfig,
     Edge,
     EMASpec,
     Generation,
@@ -23,6 +24,7 @@ from fastgan.training import (
     Sampler,
     TrainingRecipe,
     adam,
+    augmentation_for,
     conditioning_for,
 )
 
@@ -30,7 +32,7 @@ NAME = "dcgan"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainConfig):
+class Config(AugmentedConfig):
     """Settings of DCGAN; the defaults are those of 64 x 64 images."""
 
     batch: int = 64
@@ -91,5 +93,6 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
         sampler=Sampler(config.z_dim, dataset),
         generation=Generation(),
         conditioning=conditioning_for(dataset.c_dim),
+        augment=augmentation_for(config, shape),
         generator_spec=spec,
     )

@@ -25,6 +25,7 @@ from fastgan.synthesis.model_file import NetworkSpec
 from fastgan.training import (
     R1,
     R2,
+    AugmentedConfig,
     Edge,
     NonSaturating,
     PathLength,
@@ -34,6 +35,7 @@ from fastgan.training import (
     Sampler,
     TrainingRecipe,
     adam,
+    augmentation_for,
     conditioning_for,
 )
 
@@ -41,7 +43,7 @@ NAME = "stylegan2"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(BurnIn):
+class Config(BurnIn, AugmentedConfig):
     """Settings of StyleGAN2; the image size comes from the dataset."""
 
     total_kimg: float = 25000.0
@@ -225,6 +227,7 @@ def build(config: Config, dataset: Dataset) -> TrainingRecipe:
         generation=StyleMixing(config.style_mixing),
         conditioning=conditioning_for(dataset.c_dim),
         regularizers=_regularizers(config, shape[1] * shape[2]),
+        augment=augmentation_for(config, shape),
         generator_spec=spec,
     )
 

@@ -1,6 +1,7 @@
 """Training: one loop and one step for every GAN. Recipes say what differs; see recipe.py."""
 
 from fastgan.training.allocator import keep_freed_memory
+from fastgan.training.augment import Augmentation, AugmentedConfig, augmentation_for
 from fastgan.training.conditioning import Conditioning, LabelConditioning, conditioning_for
 from fastgan.training.context import StepContext
 from fastgan.training.draws import Draws
@@ -24,6 +25,8 @@ from fastgan.training.step import Phase, Step
 __all__ = [
     "R1",
     "R2",
+    "Augmentation",
+    "AugmentedConfig",
     "Conditioning",
     "Draws",
     "EMASpec",
@@ -50,6 +53,7 @@ __all__ = [
     "TrainingRecipe",
     "TrainingState",
     "adam",
+    "augmentation_for",
     "conditioning_for",
     "keep_freed_memory",
     "start_state",

@@ -7,20 +7,23 @@ pickled: reading a checkpoint runs no code from it.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from fastgan._version import __version__
+from fastgan.config import TrainConfig
 from fastgan.errors import CheckpointError
 from fastgan.files import sha256, write_json
 from fastgan.synthesis.model_file import load_tensors, save_tensors
+from fastgan.training.augment import Augmentation
 from fastgan.training.hooks import Hook
 from fastgan.training.player import PlayerState, select
 from fastgan.training.regularizers import Regularizer
@@ -32,6 +35,7 @@ _ENTRIES = frozenset(
     ("format", "recipe", "config", "dataset", "step", "images_seen", "seconds", "sha256")
 )
 _TENSORS, _STATE = "tensors.safetensors", "state.json"
+_Part: TypeAlias = PlayerState | Regularizer | Augmentation | Hook
 
 
 def save_checkpoint(state: TrainingState, out_dir: Path) -> Path:
@@ -138,11 +142,13 @@ def _tensors(state: TrainingState) -> dict[str, Tensor]:
     return tensors
 
 
-def _parts(state: TrainingState) -> dict[str, PlayerState | Regularizer | Hook]:
+def _parts(state: TrainingState) -> dict[str, _Part]:
     """Everything of a run that keeps tensors, by its prefix in the file."""
-    parts: dict[str, PlayerState | Regularizer | Hook] = {}
+    parts: dict[str, _Part] = {}
     parts |= {f"player/{side}": player for side, player in state.players.items()}
     parts |= {f"regularizer/{part.name}": part for part in state.recipe.regularizers}
+    if state.recipe.augment is not None:
+        parts["augment"] = state.recipe.augment
     return parts | {f"hook/{part.name}": part for part in state.recipe.hooks}
 
 
@@ -165,8 +171,10 @@ def _check_same_run(state: TrainingState, about: Mapping[str, Any], folder: Path
     if about["recipe"] != here["recipe"]:
         differences.append(f"recipe {about['recipe']} -> {here['recipe']}")
     elif about["config"] != here["config"]:
-        for key in sorted(set(about["config"]) | set(here["config"])):
-            old, new = about["config"].get(key), here["config"].get(key)
+        # A setting that is newer than the checkpoint was at its default.
+        saved = _defaults(state.config) | about["config"]
+        for key in sorted(set(saved) | set(here["config"])):
+            old, new = saved.get(key), here["config"].get(key)
             if old != new and key not in state.config.RESUMABLE:
                 differences.append(f"{key} {old} -> {new}")
     if about["dataset"]["fingerprint"] != here["dataset"]["fingerprint"]:
@@ -176,6 +184,10 @@ def _check_same_run(state: TrainingState, about: Mapping[str, Any], folder: Path
             f"{folder}: cannot resume with other settings: {'; '.join(differences)}. "
             "Start a new run, or resume with the old ones"
         )
+
+
+def _defaults(config: TrainConfig) -> dict[str, Any]:
+    return {field.name: field.default for field in dataclasses.fields(config)}
 
 
 def _flush(path: Path) -> None:

@@ -23,6 +23,7 @@ _SHORT = {
     "loss_g": "G",
     "d_real_accuracy": "D right on reals",
     "d_fake_accuracy": "on fakes",
+    "augment_p": "augment p",
 }
 
 _WHOLE = 100_000  # units of the progress bar

@@ -19,8 +19,8 @@ from fastgan.training.objectives import Objective
 from fastgan.training.optimizers import OptimizerFactory
 
 if TYPE_CHECKING:  # these take a context, which is made from a recipe
+    from fastgan.training.augment import Augmentation
     from fastgan.training.conditioning import Conditioning
-    from fastgan.training.draws import Draws
     from fastgan.training.generation import Generation
     from fastgan.training.hooks import Hook
     from fastgan.training.regularizers import Regularizer
@@ -96,7 +96,7 @@ class TrainingRecipe:
         regularizers: penalties, see regularizers.py.
         n_critic: updates of D per step, or a function of the step. At 0 there is no game in this
             step: G is trained by its regularisers alone (pre-training).
-        augment: applied to every image that a discriminator sees, real or fake.
+        augment: applied to every image that a discriminator sees, real or fake, see augment/.
         step_type: a subclass of Step, for methods that change the step itself; None is Step.
         hooks: the recipe's own hooks; logging and checkpoints come from the loop.
         generator_spec: how the model file says to rebuild the first edge's generator; None
@@ -111,7 +111,7 @@ class TrainingRecipe:
     conditioning: Conditioning
     regularizers: tuple[Regularizer, ...] = ()
     n_critic: int | Callable[[int], int] = 1
-    augment: Callable[[Tensor, Draws], Tensor] | None = None
+    augment: Augmentation | None = None
     step_type: type[Step] | None = None
     hooks: tuple[Hook, ...] = ()
     generator_spec: NetworkSpec | None = None

@@ -112,6 +112,8 @@ class Step:
 
         for regularizer in phase.regularizers:
             regularizer.after_update(totals)
+        if phase.side == "d" and phase.is_main and state.recipe.augment is not None:
+            totals |= state.recipe.augment.after_update(totals, phase.batch)
         if phase.side == "g" and phase.is_main:
             for edge in state.recipe.edges:
                 state.recipe.generation.after_update(player.nets[edge.generator], edge, totals)
@@ -147,12 +149,14 @@ class Step:
 
     def d_game(self, ctx: StepContext) -> Tensor:
         """Return D's objective, summed over edges."""
-        losses, real_right, fake_right = [], [], []
+        losses, real_right, fake_right, real_sign = [], [], [], []
         for edge in ctx.edges:
             real, fake = ctx.d_real(edge), ctx.d_fake(edge)
             losses.append(ctx.recipe.objective.d_loss(real, fake))
+            real_sign.append(real.logits.detach().sign().mean())
             real_right.append((real.logits > 0).to(losses[0].dtype).mean())
             fake_right.append((fake.logits < 0).to(losses[0].dtype).mean())
+        ctx.record("r_t", torch.stack(real_sign).mean())  # near 1: D knows the reals by heart
         ctx.record("d_real_accuracy", torch.stack(real_right).mean())
         ctx.record("d_fake_accuracy", torch.stack(fake_right).mean())
         loss = torch.stack(losses).sum()

@@ -19,6 +19,9 @@ def everything(state):
     parts = {**state.players, **{reg.name: reg for reg in state.recipe.regularizers}}
     for prefix, part in parts.items():
         tensors |= {f"{prefix}/{name}": value for name, value in part.state_dict().items()}
+    if state.recipe.augment is not None:
+        augment = state.recipe.augment.state_dict()
+        tensors |= {f"augment/{name}": value for name, value in augment.items()}
     return tensors
 
 

@@ -8,10 +8,10 @@ from fastgan.data import ArrayDataset, shapes
 from tests.training.runs import run_steps
 
 
-def loss_curve(config, dataset, backend):
-    """Everything recorded in twenty steps: [20] per name, NaN where a penalty was not due."""
+def loss_curve(config, dataset, backend, steps=20):
+    """Everything recorded in these steps: [steps] per name, NaN where a penalty was not due."""
     with fastgan.use_backend(backend):
-        _, means = run_steps(config, "stylegan2", dataset, 20)
+        _, means = run_steps(config, "stylegan2", dataset, steps)
     names = sorted({name for mean in means for name in mean if mean[name].ndim == 0})
     nothing = torch.tensor(float("nan"))
     return {name: torch.stack([mean.get(name, nothing) for mean in means]) for name in names}

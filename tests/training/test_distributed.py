@@ -14,11 +14,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_two_processes_equal_one(tiny_config, unlabelled, tmp_path):
-    """StyleGAN2 in float64 with both penalties, a batch that does not divide evenly, three steps.
+    """StyleGAN2 in float64 with both penalties and ADA, a batch that does not divide evenly.
 
     Statistics over the images of a forward pass (mbstd) are turned off, as they do depend on it.
     """
-    config = tiny_config(precision="float64", mbstd_group=1, batch=5, total_kimg=0.015)
+    ada = {"augment": "ada", "ada_target": -0.9, "ada_kimg": 0.04}  # p is 0.5 in the last step
+    config = tiny_config(precision="float64", mbstd_group=1, batch=5, total_kimg=0.025, **ada)
     torch.save(torch.stack([unlabelled.image(i) for i in range(40)]), tmp_path / "images.pt")
     command = [sys.executable, str(ROOT / "tests/training/two_processes.py")]
     arguments = ["2", str(tmp_path), config.to_json()]
@@ -30,7 +31,8 @@ def test_two_processes_equal_one(tiny_config, unlabelled, tmp_path):
     ]
     assert [process.wait(timeout=240) for process in processes] == [0, 0]
 
-    alone, _ = run_steps(config, "stylegan2", unlabelled, 3)
+    alone, _ = run_steps(config, "stylegan2", unlabelled, 5)
+    assert alone.recipe.augment.p == 0.5
     expected = everything(alone)
     for rank in (0, 1):
         found = load_file(tmp_path / f"state-{rank}.safetensors")

@@ -12,6 +12,7 @@ from fastgan.data import ArrayDataset
 from fastgan.errors import ConfigError
 from fastgan.networks import MLPDiscriminator, MLPGenerator
 from fastgan.training import (
+    Augmentation,
     Conditioning,
     Edge,
     Generation,
@@ -205,13 +206,14 @@ def test_beta2_follows_its_schedule_with_the_lazy_correction(tiny_config, unlabe
 def test_augmentation_is_applied_to_reals_and_fakes_and_under_r1(vanilla_config, ring):
     seen = []
 
-    def augment(images, draws):
-        seen.append(draws.scope)
-        return -3 * images
+    class Negative(Augmentation):
+        def __call__(self, images, draws):
+            seen.append(draws.scope)
+            return -3 * images
 
     plain = start_state(vanilla_config(), recipes.get("vanilla"), ring)
     state = start_state(vanilla_config(), recipes.get("vanilla"), ring)
-    state = replace(state, recipe=replace(state.recipe, augment=augment))
+    state = replace(state, recipe=replace(state.recipe, augment=Negative()))
     state.players["d"].nets["D"].main[0].weight.data.div_(-3)  # D(-3x / -3) is the plain D(x)
     ours, plains = (Step(s).update(next(Step(s).phases())) for s in (state, plain))
     assert seen == ["D/real/", "D/fake/"]
