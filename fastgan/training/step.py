@@ -19,6 +19,7 @@ from fastgan.training import distributed
 from fastgan.training.compiled import blocking, compiled_nets, frozen
 from fastgan.training.context import StepContext
 from fastgan.training.draws import Draws
+from fastgan.training.player import gradient_norm
 from fastgan.training.recipe import Side
 from fastgan.training.regularizers import Regularizer
 from fastgan.training.spans import EMA, OPTIMIZER
@@ -109,6 +110,8 @@ class Step:
         distributed.sum_over_processes(list(totals.values()))
         with state.span(OPTIMIZER):
             player.update(state.progress)
+        if phase.side == "g" and phase.is_main:
+            totals["grad_g"] = gradient_norm(player.parameters)
 
         for regularizer in phase.regularizers:
             regularizer.after_update(totals)
