@@ -44,6 +44,8 @@ class Guard(Hook):
         out_dir: folder of the run, where its checkpoints are.
         resumed: the checkpoint the run started from, to which it may return as well.
 
+    Where there is no good checkpoint yet, a NaN ends the run, and it goes on after lesser damage.
+
     Attributes:
         must_go_back: the loop is to call `go_back` instead of the other hooks' `on_step`.
     """
@@ -56,13 +58,13 @@ class Guard(Hook):
         self.must_go_back = False
         self._target = Path()
         self._real_distance: float | None = None
-        self._last_fired: dict[str, int] = {}
 
     def on_start(self, state: TrainingState) -> None:
         config = state.config
         everything = all_detectors(config.batch)
         self._detectors = (NotFinite(),) if config.guard == "off" else everything
         self._pending: list[tuple[int, dict[str, Tensor]]] = []
+        self._last_fired: dict[str, int] = {}
         self._log, self._checkpoint = Every(config.log_kimg), Every(config.checkpoint_kimg)
         self._diversity = Every(0.0 if config.guard == "off" else DIVERSITY_KIMG)
         for every in (self._log, self._checkpoint, self._diversity):
@@ -121,12 +123,14 @@ class Guard(Hook):
         state.alarms = tuple(detector.name for detector in watched)
         for detector, line in fired.items():
             last = self._last_fired.get(detector.name)
-            if last is None or state.step - last > QUIET_STEPS or detector.severity != "advice":
+            if last is None or state.step - last > QUIET_STEPS:
                 distributed.announce(line)
             self._last_fired[detector.name] = state.step
         self._act(state, fired, can_go_back)
 
     def _act(self, state: TrainingState, fired: dict[Detector, str], can_go_back: bool) -> None:
+        """Have the run go back or end, if that is what a finding calls for in this mode."""
+
         def found(severity: Severity) -> bool:
             return distributed.any_process(any(d.severity == severity for d in fired))
 
@@ -149,8 +153,6 @@ class Guard(Hook):
             raise TrainingDivergedError(
                 f"training diverged: {line}. There is no good checkpoint to go back to"
             )
-        else:
-            distributed.announce("guard: no good checkpoint to go back to yet; going on")
 
     def _find_target(self, state: TrainingState) -> Path | None:
         found = last_good_checkpoint(self.out_dir, state.step)
