@@ -9,6 +9,7 @@ from fastgan.training.hooks import Hook, TrainingDivergedError
 from fastgan.training.loop import train
 from fastgan.training.objectives import Minimax, NonSaturating, Objective
 from fastgan.training.optimizers import OptimizerFactory, adam
+from fastgan.training.planner import Plan, plan
 from fastgan.training.profile import Profile
 from fastgan.training.recipe import Edge, EMASpec, Player, RecipeModule, TrainingRecipe
 from fastgan.training.regularizers import R1, R2, PathLength, Regularizer
@@ -33,6 +34,7 @@ __all__ = [
     "OptimizerFactory",
     "PathLength",
     "Phase",
+    "Plan",
     "Player",
     "Profile",
     "RecipeModule",
@@ -46,6 +48,7 @@ __all__ = [
     "adam",
     "conditioning_for",
     "keep_freed_memory",
+    "plan",
     "start_state",
     "train",
 ]
