@@ -23,6 +23,7 @@ from fastgan.synthesis.model_file import ModelInfo, save_model
 from fastgan.training.checkpoint import save_checkpoint
 from fastgan.training.display import Display
 from fastgan.training.hooks import Averages, Every, Hook
+from fastgan.training.scatter import scatter
 from fastgan.training.state import TrainingState
 
 METRICS, SUMMARY, MODEL, SAMPLES = "metrics.jsonl", "summary.json", "model.safetensors", "samples"
@@ -196,23 +197,6 @@ class SampleGrids(Hook):
         seen = state.images_seen
         about: Metadata = {"synthetic": True, "recipe": state.name, "images_seen": seen}
         save_png(self.folder / f"{seen:09d}.png", picture, about)
-
-
-def scatter(points: Tensor, size: int = 256, extent: float = 3.0) -> Tensor:
-    """Draw points of the plane, the first two coordinates, in [-extent, extent]^2.
-
-    Args:
-        points: [N, D], D >= 2.
-        size: side of the picture.
-
-    Returns: uint8 [size, size, 1], dark points on white.
-    """
-    picture = torch.full((size, size, 1), 255, dtype=torch.uint8)
-    x = ((points[:, 0] / extent + 1) / 2 * size).long()
-    y = ((1 - points[:, 1] / extent) / 2 * size).long()
-    inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-    picture[y[inside], x[inside]] = 32
-    return picture
 
 
 class Checkpoints(Hook):
