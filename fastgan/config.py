@@ -68,13 +68,19 @@ class TrainConfig:
     """Number of checkpoints to keep; older ones are deleted."""
     tensorboard: bool = True
     """Write metrics for TensorBoard, too."""
+    guard: Literal["off", "warn", "rollback"] = "rollback"
+    """When training goes wrong (NaN, exploding loss, vanishing gradient, fakes all alike): rollback
+    returns to the last good checkpoint and goes on with other draws, warn says so. A NaN ends the
+    run where there is no way back."""
+    guard_rollbacks: int = 2
+    """How often the guard may return to a checkpoint before it ends the run."""
 
     # A run may be resumed with other values of these: they do not change what is learned
     # (micro_batch only through statistics taken over a forward pass, compile through rounding).
     RESUMABLE: ClassVar[frozenset[str]] = frozenset(
         ("micro_batch", "total_kimg", "max_minutes", "device", "compile", "compile_backend",
          "log_kimg", "sample_kimg", "sample_count", "checkpoint_kimg", "keep_checkpoints",
-         "tensorboard")
+         "tensorboard", "guard", "guard_rollbacks")
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -89,6 +95,8 @@ class TrainConfig:
             check_range(name, getattr(self, name), low=0)
         check_range("sample_count", self.sample_count, low=1)
         check_range("keep_checkpoints", self.keep_checkpoints, low=1)
+        check_choice("guard", self.guard, ("off", "warn", "rollback"))
+        check_range("guard_rollbacks", self.guard_rollbacks, low=0)
         check_choice("precision", self.precision, ("float32", "float64"))
 
     @property

@@ -82,11 +82,12 @@ class Options(Selection):
         return 130 if state.stopped and state.stopped.startswith("interrupted") else 0
 
 
-def prepare(argv: Sequence[str]) -> tuple[type, list[str]]:
+def prepare(argv: Sequence[str], base: type[Selection] = Options) -> tuple[type, list[str]]:
     """Choose recipe and preset, and return the class of options that goes with them.
 
     Args:
         argv: what follows `train`.
+        base: the command's own options.
 
     Returns: the class, and `argv` with "latest" put behind a bare --resume.
     Raises:
@@ -98,9 +99,9 @@ def prepare(argv: Sequence[str]) -> tuple[type, list[str]]:
     known = [word for word in argv if word not in ("-h", "--help")]
     chosen, _ = tyro.cli(Selection, prog="fastgan train", args=known, return_unknown_args=True)
     if chosen.resume is not None:
-        return _options(*_resumed(chosen, chosen.resume)), argv
+        return _options(base, *_resumed(chosen, chosen.resume)), argv
     chosen = replace(chosen, preset=chosen.preset or suggest_preset(chosen.recipe))
-    return _options(chosen, _settings(chosen, known), None), argv
+    return _options(base, chosen, _settings(chosen, known), None), argv
 
 
 def _settings(chosen: Selection, argv: Sequence[str]) -> Any:
@@ -123,8 +124,8 @@ def suggest_preset(recipe: str) -> str:
     return next(iter(recipes.get(recipe).PRESETS))
 
 
-def _options(chosen: Selection, config: Any, source: Source | None) -> type:
-    """Subclass Options with these values as defaults and the type of this config."""
+def _options(base: type[Selection], chosen: Selection, config: Any, source: Source | None) -> type:
+    """Subclass `base` with these values as defaults and the type of this config."""
     import tyro
 
     plain = tyro.conf.OmitArgPrefixes
@@ -138,8 +139,8 @@ def _options(chosen: Selection, config: Any, source: Source | None) -> type:
             ("source", plain[Source], source_field),
             ("config", plain[type(config)], field(default=config)),
         ],
-        bases=(Options,),
-        namespace={"__doc__": Options.__doc__},
+        bases=(base,),
+        namespace={"__doc__": base.__doc__},
         frozen=True,
         kw_only=True,
     )

@@ -15,6 +15,7 @@ from fastgan.training.objectives import (
     RelativisticPairing,
 )
 from fastgan.training.optimizers import OptimizerFactory, adam
+from fastgan.training.planner import Plan, plan
 from fastgan.training.profile import Profile
 from fastgan.training.recipe import Edge, EMASpec, Player, RecipeModule, TrainingRecipe
 from fastgan.training.regularizers import R1, R2, PathLength, Regularizer
@@ -41,6 +42,7 @@ __all__ = [
     "OptimizerFactory",
     "PathLength",
     "Phase",
+    "Plan",
     "Player",
     "Profile",
     "RecipeModule",
@@ -56,6 +58,7 @@ __all__ = [
     "augmentation_for",
     "conditioning_for",
     "keep_freed_memory",
+    "plan",
     "start_state",
     "train",
 ]

@@ -61,9 +61,17 @@ def save_checkpoint(state: TrainingState, out_dir: Path) -> Path:
         shutil.rmtree(final)
     os.rename(temporary, final)
     _flush(folder)
-    for old in checkpoints(out_dir)[: -state.config.keep_checkpoints]:
-        shutil.rmtree(old)
+    _delete_old(out_dir, state.config.keep_checkpoints)
     return final
+
+
+def _delete_old(out_dir: Path, keep: int) -> None:
+    """Keep so many checkpoints, and the newest good one, to which the guard returns."""
+    found = checkpoints(out_dir)
+    good = next((path for path in reversed(found) if not _alarms(path)), None)
+    for old in found[:-keep]:
+        if old != good:
+            shutil.rmtree(old)
 
 
 def checkpoints(out_dir: Path) -> list[Path]:
@@ -84,6 +92,46 @@ def find_checkpoint(path: Path) -> Path:
     return found[-1]
 
 
+def last_good_checkpoint(out_dir: Path, last_step: int) -> Path | None:
+    """Return the newest checkpoint to go back to, None when there is none.
+
+    It was written while the guard found nothing wrong, and all its numbers are finite.
+
+    Args:
+        out_dir: folder of the run.
+        last_step: checkpoints of later steps are not the run's.
+    """
+    for path in reversed(checkpoints(out_dir)):
+        if step_of(path) <= last_step and not _alarms(path) and _is_finite(path):
+            return path
+    return None
+
+
+def delete_abandoned(out_dir: Path, after: int, last_step: int) -> None:
+    """Delete the checkpoints of the steps that a roll-back took back."""
+    for path in checkpoints(out_dir):
+        if after < step_of(path) <= last_step:
+            shutil.rmtree(path)
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint's folder."""
+    return int(path.name.removeprefix("step-"))
+
+
+def _alarms(path: Path) -> list[str]:
+    """What was wrong when a checkpoint was written; an unreadable one counts as wrong."""
+    try:
+        return list(read_about(path).get("alarms", []))
+    except CheckpointError as error:
+        return [str(error)]
+
+
+def _is_finite(path: Path) -> bool:
+    tensors, _ = load_tensors(path / _TENSORS)
+    return all(bool(value.isfinite().all()) for value in tensors.values())
+
+
 def load_checkpoint(state: TrainingState, path: Path) -> None:
     """Bring a fresh run to where the checkpoint was written, torch's random numbers included.
 
@@ -102,6 +150,7 @@ def load_checkpoint(state: TrainingState, path: Path) -> None:
         torch.cuda.set_rng_state(tensors["rng/cuda"], state.device)
     state.step, state.images_seen = about["step"], about["images_seen"]
     state.seconds_before = about["seconds"]
+    state.rollbacks = about.get("rollbacks", 0)
 
 
 def load_verified(folder: Path) -> dict[str, Tensor]:
@@ -160,6 +209,8 @@ def _about(state: TrainingState) -> dict[str, Any]:
         "dataset": {"name": state.dataset.name, "fingerprint": state.dataset.fingerprint()},
         "step": state.step,
         "seconds": state.seconds,
+        "rollbacks": state.rollbacks,
+        "alarms": list(state.alarms),
         "images_seen": state.images_seen,  # also the position in the data stream
         "versions": {"fastgan": __version__, "torch": torch.__version__},
     }

@@ -1,7 +1,8 @@
-"""Sums over processes when torch.distributed runs, and nothing otherwise."""
+"""Sums over processes when torch.distributed runs, and what is said by one of them."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -44,3 +45,9 @@ def any_process(flag: bool) -> bool:
     count = torch.tensor(float(flag), device=device)
     distributed.all_reduce(count)
     return bool(count > 0)
+
+
+def announce(line: str) -> None:
+    """Print a line about the run on standard error, once however many processes there are."""
+    if rank() == 0:
+        print(f"fastgan: {line}", file=sys.stderr, flush=True)

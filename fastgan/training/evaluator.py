@@ -117,6 +117,9 @@ class Evaluation(Hook):
         if self._every.due(state.images_seen):
             self._evaluate(state)
 
+    def on_rollback(self, state: TrainingState) -> None:
+        self.history = [entry for entry in self.history if entry[0] <= state.images_seen]
+
     def on_end(self, state: TrainingState) -> None:
         self._evaluate(state)
 

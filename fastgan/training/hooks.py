@@ -1,7 +1,7 @@
-"""What happens beside training: the Hook interface, and the hooks that guard a run.
+"""What happens beside training: the Hook interface, and what hooks are made of.
 
-Files, logs and the display are in report.py. Hooks read the state between two steps; only a
-recipe's own hooks change it.
+Files, logs and the display are in report.py, the guard in guard.py. Hooks read the state between
+two steps; only the guard and a recipe's own hooks change it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastgan.training.state import TrainingState
 
 
 class TrainingDivergedError(FastganError, RuntimeError):
-    """A loss is no longer finite; the message says which and what to try."""
+    """Training went wrong for good; the message says how and what to try. See guard.py."""
 
 
 class Hook:
@@ -38,6 +38,12 @@ class Hook:
             means: what the step recorded, averaged over the global batch: scalars to log by their
                 name, and tensors under names with a slash. Converting one to a number waits for
                 the device, so do not do it in every step.
+        """
+
+    def on_rollback(self, state: TrainingState) -> None:
+        """Instead of `on_step`, when the guard took the run back to a checkpoint.
+
+        The state is that of the checkpoint; whatever was gathered since is of steps that are gone.
         """
 
     def on_end(self, state: TrainingState) -> None:
@@ -91,14 +97,3 @@ class Averages:
         values = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
         self._sums, self._counts = {}, {}
         return values
-
-
-def check_finite(values: Mapping[str, float], state: TrainingState) -> None:
-    """Raise TrainingDivergedError when a logged value is NaN or infinite."""
-    bad = sorted(name for name, value in values.items() if not abs(value) < float("inf"))
-    if bad:
-        raise TrainingDivergedError(
-            f"training diverged: {', '.join(bad)} not finite at {state.images_seen / 1000:.1f} "
-            "kimg. Resume from the last checkpoint with a lower learning rate or a stronger "
-            "gradient penalty"
-        )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+from torch import Tensor
 
 from fastgan.config import TrainConfig
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
 from fastgan.training import distributed
 from fastgan.training.checkpoint import load_checkpoint
+from fastgan.training.guard import Guard
 from fastgan.training.hooks import Hook
 from fastgan.training.profile import Profile
 from fastgan.training.recipe import RecipeModule
@@ -50,7 +53,7 @@ def train(
         profile: times some steps, one process's, and ends the run after them.
 
     Returns: the state at the end; `stopped` says why it ended early, or is None.
-    Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError when a loss is NaN.
+    Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError, see guard.py.
     """
     if resume is not None and init_from is not None:
         raise ConfigError(
@@ -67,10 +70,11 @@ def train(
     observers = default_hooks(config, Path(out_dir)) if hooks is None else tuple(hooks)
     # Only one process writes; a recipe's own hooks are part of training and run in all.
     every_hook = (*state.recipe.hooks, *(observers if distributed.rank() == 0 else ()))
+    guard = Guard(Path(out_dir), None if resume is None else Path(resume))
     step = (state.recipe.step_type or Step)(state)
     watcher = profile if distributed.rank() == 0 else None
 
-    for hook in every_hook:
+    for hook in (guard, *every_hook):
         hook.on_start(state)
     if watcher is not None:
         watcher.start(state)
@@ -79,15 +83,28 @@ def train(
             with state.span(STEP):
                 means = step()
                 with state.span(LOGGING):
-                    for hook in every_hook:
-                        hook.on_step(state, means)
+                    _after_step(state, means, guard, every_hook)
             if watcher is not None:
                 watcher.between_steps(state)
-    for hook in every_hook:
+    for hook in (guard, *every_hook):  # the guard first, so that nothing of a NaN is saved
         hook.on_end(state)
     if watcher is not None:
         watcher.finish(state)
     return state
+
+
+def _after_step(
+    state: TrainingState, means: Mapping[str, Tensor], guard: Guard, hooks: Sequence[Hook]
+) -> None:
+    """Tell the hooks; if the guard takes the run back, they hear of that instead."""
+    guard.on_step(state, means)
+    if guard.must_go_back:
+        guard.go_back(state)
+        for hook in hooks:
+            hook.on_rollback(state)
+        return
+    for hook in hooks:
+        hook.on_step(state, means)
 
 
 def _must_stop(state: TrainingState) -> bool:

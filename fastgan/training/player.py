@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -123,6 +123,12 @@ class PlayerState:
             if kept:  # a parameter without a gradient so far has no entry
                 entries[index] = dict(kept)
         return entries
+
+
+def gradient_norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """Return the Euclidean norm of all gradients together, a scalar."""
+    norms = torch._foreach_norm([p.grad for p in parameters if p.grad is not None])
+    return torch.linalg.vector_norm(torch.stack(norms))
 
 
 def select(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

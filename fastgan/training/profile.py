@@ -104,14 +104,16 @@ class Recorder:
         self._inner.append(0.0)
         shown = torch.profiler.record_function(f"fastgan: {name}")
         started = timing.now()
-        with shown if self.is_tracing else nullcontext():
-            yield
-        elapsed = timing.now() - started
-        visit.seconds[name] = visit.seconds.get(name, 0.0) + elapsed - self._inner.pop()
-        if depth > 0:
-            self._inner[-1] += elapsed
-        if depth <= 1:
-            self.visits.append(visit)
+        try:
+            with shown if self.is_tracing else nullcontext():
+                yield
+        finally:  # also when memory ran out inside, after which the step goes on
+            elapsed = timing.now() - started
+            visit.seconds[name] = visit.seconds.get(name, 0.0) + elapsed - self._inner.pop()
+            if depth > 0:
+                self._inner[-1] += elapsed
+            if depth <= 1:
+                self.visits.append(visit)
 
 
 class Profile:

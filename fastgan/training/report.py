@@ -22,14 +22,15 @@ from fastgan.synthesis.images import Metadata, make_grid, save_png, to_uint8
 from fastgan.synthesis.model_file import ModelInfo, save_model
 from fastgan.training.checkpoint import save_checkpoint
 from fastgan.training.display import Display
-from fastgan.training.hooks import Averages, Every, Hook, check_finite
+from fastgan.training.hooks import Averages, Every, Hook
+from fastgan.training.scatter import scatter
 from fastgan.training.state import TrainingState
 
 METRICS, SUMMARY, MODEL, SAMPLES = "metrics.jsonl", "summary.json", "model.safetensors", "samples"
 
 
 def default_hooks(config: TrainConfig, out_dir: Path) -> tuple[Hook, ...]:
-    """Return the hooks of an ordinary run; metrics come first, so that a NaN is never saved."""
+    """Return the hooks of an ordinary run."""
     writers: list[Writer] = [JsonLines(out_dir / METRICS)]
     if config.tensorboard:
         writers.append(TensorBoard(out_dir / "tensorboard"))
@@ -61,7 +62,7 @@ class Metrics(Hook):
 
     A line has step, kimg, seconds, images_per_second, and what updates recorded: loss_d, loss_g,
     d_real_accuracy and d_fake_accuracy (fraction of logits with the right sign), one entry per
-    regulariser, and so on. Raises TrainingDivergedError when one of them is not finite.
+    regulariser, and so on.
 
     Args:
         kimg: interval, in thousands of images.
@@ -90,6 +91,10 @@ class Metrics(Hook):
         if self._every.due(state.images_seen):
             self._write_line(state)
 
+    def on_rollback(self, state: TrainingState) -> None:
+        self._averages.read()
+        self.on_start(state)
+
     def on_end(self, state: TrainingState) -> None:
         if state.images_seen > self._since[0]:
             self._write_line(state)
@@ -107,7 +112,6 @@ class Metrics(Hook):
             "images_per_second": round(speed, 2),
             **means,
         }
-        check_finite(means, state)
         self.last = {**self.last, **line}
         for writer in self.writers:
             writer.write(line)
@@ -146,6 +150,8 @@ class TensorBoard:
         # Imported here: it takes seconds, and only training needs it.
         from torch.utils.tensorboard import SummaryWriter
 
+        if self._writer is not None:
+            self._writer.close()
         self._writer = SummaryWriter(str(self.folder))
 
     def write(self, line: Mapping[str, float]) -> None:
@@ -191,23 +197,6 @@ class SampleGrids(Hook):
         seen = state.images_seen
         about: Metadata = {"synthetic": True, "recipe": state.name, "images_seen": seen}
         save_png(self.folder / f"{seen:09d}.png", picture, about)
-
-
-def scatter(points: Tensor, size: int = 256, extent: float = 3.0) -> Tensor:
-    """Draw points of the plane, the first two coordinates, in [-extent, extent]^2.
-
-    Args:
-        points: [N, D], D >= 2.
-        size: side of the picture.
-
-    Returns: uint8 [size, size, 1], dark points on white.
-    """
-    picture = torch.full((size, size, 1), 255, dtype=torch.uint8)
-    x = ((points[:, 0] / extent + 1) / 2 * size).long()
-    y = ((1 - points[:, 1] / extent) / 2 * size).long()
-    inside = (x >= 0) & (x < size) & (y >= 0) & (y < size)
-    picture[y[inside], x[inside]] = 32
-    return picture
 
 
 class Checkpoints(Hook):
@@ -268,6 +257,9 @@ class Summary(Hook):
     def on_start(self, state: TrainingState) -> None:
         self._start = (state.images_seen, time.monotonic())
 
+    def on_rollback(self, state: TrainingState) -> None:
+        self.on_start(state)  # speed is of the images that count
+
     def on_end(self, state: TrainingState) -> None:
         images = state.images_seen - self._start[0]
         speed = images / max(time.monotonic() - self._start[1], 1e-9)
@@ -277,6 +269,8 @@ class Summary(Hook):
             "stopped": state.stopped or "reached its length",
             "steps": state.step,
             "kimg": state.images_seen / 1000,
+            "rollbacks": state.rollbacks,
+            "alarms": list(state.alarms),
             "seconds": round(state.seconds, 1),
             "images_per_second": round(speed, 2),
             "device": str(state.device),

@@ -15,7 +15,7 @@ from fastgan.data import Dataset, EpochSampler, flips
 from fastgan.errors import ConfigError
 from fastgan.training import distributed
 from fastgan.training.context import DataBatch, StepContext
-from fastgan.training.draws import Draws
+from fastgan.training.draws import Draws, stable_seed
 from fastgan.training.player import PlayerState
 from fastgan.training.recipe import RecipeModule, Side, TrainingRecipe
 from fastgan.training.spans import DATA, Span, unwatched
@@ -41,6 +41,8 @@ class TrainingState:
         started: when this start began, on the monotonic clock.
         stopped: why the run ends before its length is reached, None while it goes on.
         span: marks the parts of a step for a profile, see profile.py.
+        alarms: what the guard finds wrong, or suspects, as of its last look; see guard.py.
+        rollbacks: how often the guard took the run back to a checkpoint.
     """
 
     name: str
@@ -56,6 +58,8 @@ class TrainingState:
     started: float = field(default_factory=time.monotonic)
     stopped: str | None = None
     span: Span = unwatched
+    alarms: tuple[str, ...] = ()
+    rollbacks: int = 0
 
     @property
     def nets(self) -> dict[str, nn.Module]:
@@ -74,8 +78,10 @@ class TrainingState:
 
     def draws(self, phase: str, batch: int) -> Draws:
         """Return the draws of this process for a phase of the coming step."""
+        # The same draws after a roll-back would lead to the same end.
+        seed, back = self.config.seed, self.rollbacks
         return Draws(
-            self.config.seed,
+            stable_seed(seed, "rollback", back) if back else seed,
             self.step,
             phase,
             batch,
@@ -100,15 +106,22 @@ class TrainingState:
             return images.to(draws.device, draws.dtype), labels.to(draws.device, draws.dtype)
 
     @torch.no_grad()
-    def sample(self, count: int, phase: str = "samples") -> Tensor:
-        """Return fakes of the first edge's averaged generator, the same latents every time.
+    def sample(self, count: int, phase: str = "samples", *, averaged: bool = True) -> Tensor:
+        """Return fakes of the first edge's generator, the same latents every time.
+
+        Args:
+            count: how many.
+            phase: sets which latents.
+            averaged: take the averaged generator, where one is kept, rather than the trained one.
 
         Returns: [count, C, H, W] nominally in [-1, 1], or points [count, D]; float, on the CPU.
         """
         edge = self.recipe.edges[0]
-        nets = self.players["g"].sampling_nets
+        player = self.players["g"]
+        nets = player.sampling_nets if averaged else player.nets
         net, was_training = nets[edge.generator], nets[edge.generator].training
-        everything = replace(self.draws(phase, count), step=0, rank=0, world=1)
+        draws = self.draws(phase, count)
+        everything = replace(draws, seed=self.config.seed, step=0, rank=0, world=1)
         size = self.config.micro_batch or self.config.batch
         parts = []
         net.eval()

@@ -19,6 +19,8 @@ from fastgan.training import distributed
 from fastgan.training.compiled import blocking, compiled_nets, frozen
 from fastgan.training.context import StepContext
 from fastgan.training.draws import Draws
+from fastgan.training.memory import Untouched, repeat_until_it_fits
+from fastgan.training.player import gradient_norm
 from fastgan.training.recipe import Side
 from fastgan.training.regularizers import Regularizer
 from fastgan.training.spans import EMA, OPTIMIZER
@@ -64,6 +66,7 @@ class Step:
     def __init__(self, state: TrainingState) -> None:
         self.state = state
         self._compiled = compiled_nets(state)
+        self._untouched = Untouched(state)
 
     def __call__(self) -> dict[str, Tensor]:
         """Train for one step; return the means that its updates recorded, over the global batch."""
@@ -94,6 +97,27 @@ class Step:
     def update(self, phase: Phase) -> dict[str, Tensor]:
         """Accumulate the gradient of a phase over micro-batches and step its player's optimiser."""
         state, player = self.state, self.state.players[phase.side]
+        totals = repeat_until_it_fits(
+            self._untouched, phase.side, phase.part, partial(self.accumulate, phase)
+        )
+        distributed.sum_over_processes(list(totals.values()))
+        with state.span(OPTIMIZER):
+            player.update(state.progress)
+        if phase.side == "g" and phase.is_main:
+            totals["grad_g"] = gradient_norm(player.parameters)
+
+        for regularizer in phase.regularizers:
+            regularizer.after_update(totals)
+        if phase.side == "d" and phase.is_main and state.recipe.augment is not None:
+            totals |= state.recipe.augment.after_update(totals, phase.batch)
+        if phase.side == "g" and phase.is_main:
+            for edge in state.recipe.edges:
+                state.recipe.generation.after_update(player.nets[edge.generator], edge, totals)
+        return totals
+
+    def accumulate(self, phase: Phase) -> dict[str, Tensor]:
+        """Compute the gradient of a phase, and what it records, over this process's share."""
+        state, player = self.state, self.state.players[phase.side]
         with state.span(OPTIMIZER):
             player.zero_grad()
         totals: dict[str, Tensor] = {}
@@ -106,17 +130,6 @@ class Step:
                 (loss * share).backward(inputs=player.parameters)
                 for name, mean in ctx.recorded.items():
                     totals[name] = totals.get(name, 0) + mean * share
-        distributed.sum_over_processes(list(totals.values()))
-        with state.span(OPTIMIZER):
-            player.update(state.progress)
-
-        for regularizer in phase.regularizers:
-            regularizer.after_update(totals)
-        if phase.side == "d" and phase.is_main and state.recipe.augment is not None:
-            totals |= state.recipe.augment.after_update(totals, phase.batch)
-        if phase.side == "g" and phase.is_main:
-            for edge in state.recipe.edges:
-                state.recipe.generation.after_update(player.nets[edge.generator], edge, totals)
         return totals
 
     def is_compiled(self, phase: Phase) -> bool:

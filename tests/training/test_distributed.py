@@ -13,16 +13,11 @@ from tests.training.runs import everything, run_steps
 ROOT = Path(__file__).parents[2]
 
 
-def test_two_processes_equal_one(tiny_config, unlabelled, tmp_path):
-    """StyleGAN2 in float64 with both penalties and ADA, a batch that does not divide evenly.
-
-    Statistics over the images of a forward pass (mbstd) are turned off, as they do depend on it.
-    """
-    ada = {"augment": "ada", "ada_target": -0.9, "ada_kimg": 0.04}  # p is 0.5 in the last step
-    config = tiny_config(precision="float64", mbstd_group=1, batch=5, total_kimg=0.025, **ada)
-    torch.save(torch.stack([unlabelled.image(i) for i in range(40)]), tmp_path / "images.pt")
+def run_two(config, dataset, folder, trouble="none"):
+    """Train in two processes; return what each of them has in the end."""
+    torch.save(torch.stack([dataset.image(i) for i in range(40)]), folder / "images.pt")
     command = [sys.executable, str(ROOT / "tests/training/two_processes.py")]
-    arguments = ["2", str(tmp_path), config.to_json()]
+    arguments = ["2", str(folder), config.to_json(), trouble]
     # Nothing but this machine's own socket is needed, whatever its host name resolves to.
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -30,13 +25,33 @@ def test_two_processes_equal_one(tiny_config, unlabelled, tmp_path):
         subprocess.Popen([*command, str(rank), *arguments], env=environment) for rank in (0, 1)
     ]
     assert [process.wait(timeout=240) for process in processes] == [0, 0]
+    return [load_file(folder / f"state-{rank}.safetensors") for rank in (0, 1)]
 
+
+def test_two_processes_equal_one(tiny_config, unlabelled, tmp_path):
+    """StyleGAN2 in float64 with both penalties and ADA, a batch that does not divide evenly.
+
+    Statistics over the images of a forward pass (mbstd) are turned off, as they do depend on it.
+    """
+    ada = {"augment": "ada", "ada_target": -0.9, "ada_kimg": 0.04}  # p is 0.5 in the last step
+    config = tiny_config(precision="float64", mbstd_group=1, batch=5, total_kimg=0.025, **ada)
+    both = run_two(config, unlabelled, tmp_path)
     alone, _ = run_steps(config, "stylegan2", unlabelled, 5)
     assert alone.recipe.augment.p == 0.5
     expected = everything(alone)
-    for rank in (0, 1):
-        found = load_file(tmp_path / f"state-{rank}.safetensors")
-        assert found.keys() == expected.keys()
+    for found in both:
+        assert found.keys() == {*expected, "rollbacks", "micro_batch"}
         for name, value in expected.items():
             if name != "rng":
                 assert torch.allclose(found[name], value, rtol=1e-7, atol=1e-9), name
+
+
+def test_two_processes_agree_on_micro_batch_and_rollback(tiny_config, unlabelled, tmp_path):
+    """One process alone runs out of memory; both go back to the same checkpoint."""
+    config = tiny_config(batch=8, total_kimg=0.04, checkpoint_kimg=0.016, log_kimg=0.008)
+    first, second = run_two(config, unlabelled, tmp_path, "trouble")
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert different == []
+    assert (first["rollbacks"], first["micro_batch"]) == (1, 2)
+    assert all(bool(value.isfinite().all()) for value in first.values())

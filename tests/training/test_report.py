@@ -17,7 +17,8 @@ from fastgan.synthesis.model_file import load_model
 from fastgan.training import Hook, TrainingDivergedError, train
 from fastgan.training.display import Display
 from fastgan.training.hooks import Every
-from fastgan.training.report import JsonLines, Metrics, default_hooks, scatter
+from fastgan.training.report import JsonLines, Metrics, default_hooks
+from fastgan.training.scatter import scatter
 from tests.training.runs import assert_same_run, run_steps
 
 VANILLA = recipes.get("vanilla")
