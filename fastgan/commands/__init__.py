@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-COMMANDS = ("demo", "train", "generate", "recipes", "doctor", "selftest", "warmup", "tune", "bench")
+COMMANDS = (
+    "demo", "train", "generate", "metrics", "recipes", "doctor", "selftest", "warmup", "tune",
+    "bench",
+)  # fmt: skip
 
 
 class Command(Protocol):

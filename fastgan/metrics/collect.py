@@ -72,6 +72,7 @@ def collect(
     keep: bool = True,
     logits: bool = False,
     batch: int = BATCH,
+    alone: bool = False,
     progress: Progress | None = None,
 ) -> Collected:
     """Extract features of every image; every process takes its share and gets the whole result.
@@ -82,9 +83,11 @@ def collect(
         keep: keep the features; else their moments alone, in memory that does not grow.
         logits: keep logits.
         batch: images per call.
+        alone: this process does all of it; the others do not call.
         progress: called with (images done, images), in this process.
     """
-    mine = shard(len(source))
+    count = len(source)
+    mine = range(count) if alone else shard(count)
     kept: list[Tensor] = []
     classes: list[Tensor] = []
     sums: Moments | None = None
@@ -100,13 +103,14 @@ def collect(
             classes.append(found.logits)
         if progress is not None:
             progress(start + len(numbers), len(mine))
-    if sums is not None:
-        sums.merge_processes()
-    count = len(source)
-    features = gather_rows(torch.cat(kept), count) if keep else None
-    return Collected(
-        count, features, gather_rows(torch.cat(classes), count) if classes else None, sums
-    )
+    features, scores = (torch.cat(parts) if parts else None for parts in (kept, classes))
+    if not alone:
+        if sums is not None:
+            sums.merge_processes()
+        features, scores = (
+            None if rows is None else gather_rows(rows, count) for rows in (features, scores)
+        )
+    return Collected(count, features, scores, sums)
 
 
 def cache_folder() -> Path:
@@ -121,6 +125,7 @@ def collect_reference(
     *,
     keep: bool = True,
     cache: bool = True,
+    alone: bool = False,
     progress: Progress | None = None,
 ) -> Collected:
     """Extract features of reals, or take them from the cache, which is safe to delete.
@@ -129,16 +134,17 @@ def collect_reference(
     the version of this code. A damaged file is written anew.
     """
     if not cache:
-        return collect(source, extractor, keep=keep, progress=progress)
+        return collect(source, extractor, keep=keep, alone=alone, progress=progress)
     facts = [VERSION, source.digest(), extractor.key, extractor.resize, keep]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     path = cache_folder() / f"{name}.safetensors"
     found = _load(path, len(source))
-    if _in_all_processes(found is not None):
-        assert found is not None
+    if found is not None and (alone or _in_all_processes(True)):
         return found
-    found = collect(source, extractor, keep=keep, progress=progress)
-    if rank() == 0:
+    if found is None and not alone:
+        _in_all_processes(False)  # those that found it must hear of it
+    found = collect(source, extractor, keep=keep, alone=alone, progress=progress)
+    if alone or rank() == 0:
         _save(path, found)
     return found
 

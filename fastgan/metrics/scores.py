@@ -34,18 +34,17 @@ class Score:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def conditions(self) -> str:
-        """Everything but the number, in words."""
-        parts = [
-            f"extractor {self.extractor}",
-            f"resize {self.resize}",
-            f"{self.num_real} real",
-            f"{self.num_fake} fake",
-            f"split {self.split}",
-            f"seed {self.seed}",
-            *(f"{name} {value}" for name, value in self.details.items()),
-        ]
-        return ", ".join(parts)
+    def common(self) -> str:
+        """What every score of the same images shares, in words."""
+        return (
+            f"extractor {self.extractor}, resize {self.resize}, {self.num_real} real, "
+            f"{self.num_fake} fake, split {self.split}, seed {self.seed}"
+        )
+
+    @property
+    def settings(self) -> str:
+        """Settings of the metric, in words."""
+        return ", ".join(f"{name} {value}" for name, value in self.details.items())
 
     @property
     def number(self) -> str:
@@ -54,7 +53,8 @@ class Score:
         return f"{self.value:.6g}{spread}"
 
     def __str__(self) -> str:
-        return f"{self.name} {self.number} ({self.conditions})"
+        conditions = ", ".join(filter(None, (self.common, self.settings)))
+        return f"{self.name} {self.number} ({conditions})"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, the sentence among them."""
