@@ -97,7 +97,8 @@ def page(results: Mapping[str, list[Row]]) -> str:
 def section(found: list[Row]) -> str:
     """Return the table of one benchmark; rows of ops name no suite."""
     suite: str = found[0].get("suite", "ops")
-    return {"synthesis": tables.synthesis, "train": tables.train}.get(suite, table)(found)
+    known = {"synthesis": tables.synthesis, "train": tables.train, "metrics": tables.metrics}
+    return known.get(suite, table)(found)
 
 
 _EXPLANATION = """\

@@ -35,9 +35,8 @@ def default_hooks(config: TrainConfig, out_dir: Path) -> tuple[Hook, ...]:
     if config.tensorboard:
         writers.append(TensorBoard(out_dir / "tensorboard"))
     metrics = Metrics(config.log_kimg, writers)
-    scores = (Scores(config, writers),) if config.metrics_kimg > 0 else ()
     return (
-        *scores,  # before the hook that closes the writers
+        *([Scores(config, writers)] if config.metrics_kimg > 0 else []),  # metrics closes writers
         metrics,
         Display(metrics),
         SampleGrids(out_dir / SAMPLES, config.sample_kimg, config.sample_count),

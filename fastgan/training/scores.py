@@ -14,7 +14,7 @@ from torch import Tensor
 from fastgan.config import TrainConfig
 from fastgan.errors import ConfigError
 from fastgan.metrics import evaluate
-from fastgan.metrics.collect import collect, collect_reference
+from fastgan.metrics.collect import Collected, collect, collect_reference
 from fastgan.metrics.extractors import make_extractor
 from fastgan.metrics.scores import Score, as_numbers
 from fastgan.metrics.sources import RealImages, RenderedImages
@@ -52,7 +52,7 @@ class Scores(Hook):
         self.names = evaluate.parse_metrics(config.metrics)
         if paths := evaluate.OF_GENERATOR.intersection(self.names):
             raise ConfigError(
-                f"metrics: {', '.join(sorted(paths))} is measured by fastgan metrics, not in training"
+                f"metrics: {min(paths)} is measured by the command fastgan metrics, not in training"
             )
         self.extractor = make_extractor(config.metrics_extractor)
         evaluate.check_names(self.names, self.extractor)
@@ -60,6 +60,7 @@ class Scores(Hook):
         self.last: list[Score] = []
         self._every = Every(config.metrics_kimg)
         self._measured = -1
+        self._reference: Collected | None = None
 
     def on_start(self, state: TrainingState) -> None:
         self._every.due(state.images_seen)
@@ -81,13 +82,14 @@ class Scores(Hook):
         self._measured = state.images_seen
         keep = evaluate.keeps_features(self.names, max(len(self._real), self.count))
         # Only the first process has hooks, so nothing may wait for the others.
-        reals = collect_reference(self._real, self.extractor, keep=keep, alone=True)
+        if self._reference is None:
+            self._reference = collect_reference(self._real, self.extractor, keep=keep, alone=True)
         fakes = collect(
             RenderedImages(self.count, lambda numbers: _fakes(state, numbers)), self.extractor,
             keep=keep, logits="is" in self.names, batch=BATCH, alone=True,
         )  # fmt: skip
         comparison = evaluate.Comparison(
-            reals, fakes, self.extractor, self._real.split, state.config.seed,
+            self._reference, fakes, self.extractor, self._real.split, state.config.seed,
             state.config.mirror, kid_subset=self._kid_subset,
         )  # fmt: skip
         self.last = evaluate.evaluate(self.names, comparison)

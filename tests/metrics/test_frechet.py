@@ -58,7 +58,7 @@ def test_equal_sets_have_none_and_rotations_do_not_count():
     assert frechet_distance_of_features(y, x) == pytest.approx(plain, rel=1e-9)
 
 
-@pytest.mark.parametrize(("dim", "count"), [(64, 2000), (256, 1500)])
+@pytest.mark.parametrize(("dim", "count"), [(64, 2000), (128, 700)])
 def test_it_agrees_with_torch_fidelity_on_full_rank(dim, count):
     fid = peer("torch_fidelity.metric_fid", "torch-fidelity")
     x, y = features(count, dim), features(count, dim, seed=1)
@@ -67,10 +67,10 @@ def test_it_agrees_with_torch_fidelity_on_full_rank(dim, count):
     assert abs(frechet_distance_of_features(x, y) - theirs) <= 1e-6 * max(1, theirs)
 
 
-@pytest.mark.parametrize("counts", [(150, 150), (150, 900), (900, 100)])
+@pytest.mark.parametrize("counts", [(80, 80), (80, 500), (500, 60)])
 def test_it_agrees_with_torch_fidelity_on_singular_covariances(counts):
     fid = peer("torch_fidelity.metric_fid", "torch-fidelity")
-    x, y = features(counts[0], 256), features(counts[1], 256, seed=1)
+    x, y = features(counts[0], 128), features(counts[1], 128, seed=1)
     statistics = [fid.fid_features_to_statistics(f) for f in (x, y)]
     (theirs,) = fid.fid_statistics_to_metric(*statistics, verbose=False).values()
     ours = frechet_distance_of_features(x, y)

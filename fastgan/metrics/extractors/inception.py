@@ -234,10 +234,11 @@ class Inception:
     def __init__(self, path: Path, *, device: str = "cpu") -> None:
         if not path.is_file():
             raise ConfigError(f"extractor-weights: no file {path}")
-        network = InceptionNetwork()
+        with torch.device("meta"):  # no time for weights that the file replaces
+            network = InceptionNetwork()
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-            network.load_state_dict(state)
+            network.load_state_dict(state, assign=True)
         except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(
