@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -71,8 +72,8 @@ def run(options: Options) -> list[Row]:
     for name in plugins.selected("metrics", list(listed), options.only):
         x, y = listed[name].features()
         contenders: dict[str, Callable[[], object]] = {
-            "fastgan": lambda x=x, y=y: frechet_distance_of_features(x, y),
-            "scipy": lambda x=x, y=y: scipy_distance(x, y),
+            "fastgan": partial(frechet_distance_of_features, x, y),
+            "scipy": partial(scipy_distance, x, y),
         }
         ours, theirs = frechet_distance_of_features(x, y), scipy_distance(x, y)
         if abs(ours - theirs) > TOLERANCE * max(1.0, theirs):

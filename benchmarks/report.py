@@ -180,10 +180,14 @@ def _verdict(row: Row, eager: Row | None, compiled: Row | None) -> str:
 
 
 def _facts(row: Row) -> str:
+    rates = ""
+    if "copy_bandwidth" in row:  # rows of metrics have no bound
+        copy, sgemm = row["copy_bandwidth"] / 1e9, row["sgemm"] / 1e9
+        rates = f"; copy {copy:.1f} GB/s, SGEMM {sgemm:.0f} GFLOP/s"
     return (
         f"{row['cpu']}, {row['cpu_capability']}, {row['threads']} threads, torch {row['torch']}, "
-        f"Python {row['python']}, commit {row['commit']}; "
-        f"copy {row['copy_bandwidth'] / 1e9:.1f} GB/s, SGEMM {row['sgemm'] / 1e9:.0f} GFLOP/s"
+        f"Python {row['python']}, commit {row['commit']}"
+        f"{rates}"
         f"{', ' + row['peers'] if row.get('peers') else ''}."
     )
 
