@@ -62,7 +62,7 @@ class Options:
     truncation: float = 1.0
     """Below 1: fakes closer to the average image."""
     seed: int = 0
-    """Which fakes."""
+    """Fakes of another seed are other images of the same model."""
     batch: int = 32
     """Images per call of the extractor."""
     cache: bool = True
