@@ -43,7 +43,10 @@ class Moments:
             raise ValueError("Moments: a feature is NaN or infinite; look at the images")
         self.count += len(x)
         self.total += x.sum(dim=0)
-        self.outer.addmm_(x.T, x)
+        if len(x) < len(self.total):
+            self.outer.addmm_(x.T, x)
+        else:
+            self.outer += _gram(x)
 
     def merge(self, other: Moments) -> None:
         """Take in what another collector has seen."""
@@ -77,6 +80,17 @@ class Moments:
             raise ValueError(f"Moments: a covariance needs 2 vectors, got {self.count}")
         mean = self.mean
         return (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
+
+
+def _gram(x: Tensor) -> Tensor:
+    """x^T x of a tall x: the half on and above the diagonal, block by block, and its mirror."""
+    size = x.shape[1]
+    product = x.new_zeros(size, size)
+    step = max(64, size // 8)
+    for start in range(0, size, step):
+        rows = slice(start, start + step)
+        product[rows, start:] = x[:, rows].T @ x[:, start:]
+    return product.triu() + product.triu(1).T
 
 
 def _checked(features: Tensor) -> Tensor:

@@ -115,6 +115,12 @@ def test_bias_of_small_samples_is_the_predicted_one():
     assert np.mean(draws) == pytest.approx(dim / count + dim * (dim + 1) / (4 * count), rel=0.05)
 
 
+@pytest.mark.parametrize(("count", "dim"), [(300, 200), (65, 65), (70, 64), (5, 9)])
+def test_products_by_halves_are_the_whole_ones(count, dim):
+    x = features(count, dim)
+    torch.testing.assert_close(Moments.of(x).outer, x.T @ x, rtol=1e-12, atol=1e-12)
+
+
 def test_moments_in_parts_and_merged_are_those_of_the_whole():
     x = features(101, 7)
     whole, parts, other = Moments.of(x), Moments(7), Moments(7)
