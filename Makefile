@@ -6,6 +6,8 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 EXTRAS := demo,bench,metrics,dev
+# Compared with in tests/metrics; what they ask for, a torchvision for CUDA, is not needed there.
+METRIC_PEERS := torch-fidelity==0.4.0 clean-fid==0.1.35 pytorch-fid==0.3.0 prdc==0.2
 
 ENVIRONMENT := $(VENV)/.installed
 EXTENSION := fastgan/_C.abi3.so
@@ -95,6 +97,7 @@ $(ENVIRONMENT): constraints.txt pyproject.toml setup.py
 	$(BIN)/pip install -q -c constraints.txt torch setuptools wheel ninja pybind11
 	FASTGAN_SKIP_EXT=1 $(BIN)/pip install -q -c constraints.txt --no-build-isolation \
 	  -e '.[$(EXTRAS)]'
+	$(BIN)/pip install -q --no-deps $(METRIC_PEERS)
 	@touch $@
 
 # Apart from .venv, whose torch is built for CPUs.

@@ -97,7 +97,8 @@ def page(results: Mapping[str, list[Row]]) -> str:
 def section(found: list[Row]) -> str:
     """Return the table of one benchmark; rows of ops name no suite."""
     suite: str = found[0].get("suite", "ops")
-    return {"synthesis": tables.synthesis, "train": tables.train}.get(suite, table)(found)
+    known = {"synthesis": tables.synthesis, "train": tables.train, "metrics": tables.metrics}
+    return known.get(suite, table)(found)
 
 
 _EXPLANATION = """\
@@ -179,10 +180,14 @@ def _verdict(row: Row, eager: Row | None, compiled: Row | None) -> str:
 
 
 def _facts(row: Row) -> str:
+    rates = ""
+    if "copy_bandwidth" in row:  # rows of metrics have no bound
+        copy, sgemm = row["copy_bandwidth"] / 1e9, row["sgemm"] / 1e9
+        rates = f"; copy {copy:.1f} GB/s, SGEMM {sgemm:.0f} GFLOP/s"
     return (
         f"{row['cpu']}, {row['cpu_capability']}, {row['threads']} threads, torch {row['torch']}, "
-        f"Python {row['python']}, commit {row['commit']}; "
-        f"copy {row['copy_bandwidth'] / 1e9:.1f} GB/s, SGEMM {row['sgemm'] / 1e9:.0f} GFLOP/s"
+        f"Python {row['python']}, commit {row['commit']}"
+        f"{rates}"
         f"{', ' + row['peers'] if row.get('peers') else ''}."
     )
 

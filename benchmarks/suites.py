@@ -1,7 +1,7 @@
 """Runs benchmarks by name, prints their tables, and writes rows, tables and plots.
 
 A benchmark is a file bench_NAME.py with a function `run`: of an op, `run(options, peaks)`; of whole
-networks (NETWORKS), `run(options)`, which measures the rates of the machine by itself.
+networks and of metrics (NETWORKS), `run(options)`, which measures rates of the machine by itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastgan.errors import ConfigError
 NAMES = tuple(
     sorted(f.stem.removeprefix("bench_") for f in Path(__file__).parent.glob("bench_*.py"))
 )
-NETWORKS = ("synthesis", "train_step")
+NETWORKS = ("metrics", "synthesis", "train_step")
 OPS = tuple(name for name in NAMES if name not in NETWORKS)
 
 

@@ -131,3 +131,18 @@ def _time(row: Row | None) -> str:
 
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
+
+
+def metrics(found: list[Row]) -> str:
+    """Return one line per size of the Fréchet distance; milliseconds, minimum (median)."""
+    lines = [_line(["features", "fastgan", "scipy", "x"]), _line(["---"] * 4)]
+    for rows in grouped(found, ["case"]):
+        ours, theirs = (
+            next(row for row in rows if row["provider"] == name) for name in (MAIN, "scipy")
+        )
+        cells = [
+            f"{row['minimum'] * 1e3:.0f} ({row['median'] * 1e3:.0f})" for row in (ours, theirs)
+        ]
+        ratios = [theirs[key] / ours[key] for key in ("minimum", "median")]
+        lines.append(_line([rows[0]["case"], *cells, f"{ratios[0]:.1f} ({ratios[1]:.1f})"]))
+    return "\n".join(lines)

@@ -74,13 +74,22 @@ class TrainConfig:
     run where there is no way back."""
     guard_rollbacks: int = 2
     """How often the guard may return to a checkpoint before it ends the run."""
+    metrics: str = "kid,fd"
+    """What to measure during training: names such as kid,fd,pr,dc; see fastgan metrics."""
+    metrics_kimg: float = 0.0
+    """Measure the averaged generator every so many thousand images; 0 never does."""
+    metrics_samples: int = 1000
+    """Fakes to measure; they are compared with all images of the data set."""
+    metrics_extractor: Literal["efflite0", "pixels", "random-conv"] = "efflite0"
+    """What turns images into features; see fastgan metrics."""
 
     # A run may be resumed with other values of these: they do not change what is learned
     # (micro_batch only through statistics taken over a forward pass, compile through rounding).
     RESUMABLE: ClassVar[frozenset[str]] = frozenset(
         ("micro_batch", "total_kimg", "max_minutes", "device", "compile", "compile_backend",
          "log_kimg", "sample_kimg", "sample_count", "checkpoint_kimg", "keep_checkpoints",
-         "tensorboard", "guard", "guard_rollbacks")
+         "tensorboard", "guard", "guard_rollbacks", "metrics", "metrics_kimg", "metrics_samples",
+         "metrics_extractor")
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -91,9 +100,13 @@ class TrainConfig:
             check_range(name, getattr(self, name), above=0)
         for name in ("beta1", "beta2"):
             check_range(name, getattr(self, name), low=0, below=1)
-        for name in ("ema_kimg", "sample_kimg", "checkpoint_kimg"):
+        for name in ("ema_kimg", "sample_kimg", "checkpoint_kimg", "metrics_kimg"):
             check_range(name, getattr(self, name), low=0)
         check_range("sample_count", self.sample_count, low=1)
+        check_range("metrics_samples", self.metrics_samples, low=2)
+        check_choice(
+            "metrics_extractor", self.metrics_extractor, ("efflite0", "pixels", "random-conv")
+        )
         check_range("keep_checkpoints", self.keep_checkpoints, low=1)
         check_choice("guard", self.guard, ("off", "warn", "rollback"))
         check_range("guard_rollbacks", self.guard_rollbacks, low=0)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Protocol
 
 COMMANDS = (
-    "demo", "train", "plan", "generate", "recipes", "doctor", "selftest", "warmup", "tune", "bench",
+    "demo", "train", "plan", "generate", "metrics", "recipes", "doctor", "selftest", "warmup",
+    "tune", "bench",
 )  # fmt: skip
 
 

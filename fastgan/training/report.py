@@ -24,6 +24,7 @@ from fastgan.training.checkpoint import save_checkpoint
 from fastgan.training.display import Display
 from fastgan.training.hooks import Averages, Every, Hook
 from fastgan.training.scatter import scatter
+from fastgan.training.scores import Scores
 from fastgan.training.state import TrainingState
 
 METRICS, SUMMARY, MODEL, SAMPLES = "metrics.jsonl", "summary.json", "model.safetensors", "samples"
@@ -36,6 +37,7 @@ def default_hooks(config: TrainConfig, out_dir: Path) -> tuple[Hook, ...]:
         writers.append(TensorBoard(out_dir / "tensorboard"))
     metrics = Metrics(config.log_kimg, writers)
     return (
+        *([Scores(config, writers)] if config.metrics_kimg > 0 else []),  # metrics closes writers
         metrics,
         Display(metrics),
         SampleGrids(out_dir / SAMPLES, config.sample_kimg, config.sample_count),
@@ -50,7 +52,7 @@ class Writer(Protocol):
     def start(self, step: int) -> None:
         """Begin, or go on after `step`."""
 
-    def write(self, line: Mapping[str, float]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
         """Take one line."""
 
     def close(self) -> None:
@@ -131,7 +133,7 @@ class JsonLines:
         with replacing(self.path) as temporary:
             temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
-    def write(self, line: Mapping[str, float]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(dict(line)) + "\n")
 
@@ -154,9 +156,9 @@ class TensorBoard:
             self._writer.close()
         self._writer = SummaryWriter(str(self.folder))
 
-    def write(self, line: Mapping[str, float]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
         for name, value in line.items():
-            if name not in ("step", "kimg"):
+            if name not in ("step", "kimg") and isinstance(value, (int, float)):
                 self._writer.add_scalar(name, value, round(line["kimg"] * 1000))
 
     def close(self) -> None:
