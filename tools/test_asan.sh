@@ -25,6 +25,10 @@ flags="-fsanitize=address,undefined -fno-sanitize=$twice -fno-sanitize-recover=a
 CXXFLAGS="$flags" LDFLAGS="$flags" FASTGAN_REQUIRE_EXT=1 \
   "$bin/python" setup.py -q build --build-lib build/asan/lib --build-temp build/asan/objects
 
+# Other packages bring a module named tests, too, and would be found first.
+ln -sfn "$PWD/tests" build/asan/lib/tests
+ln -sfn "$PWD/benchmarks" build/asan/lib/benchmarks
+
 # The runtime must be loaded before Python; torch and Python themselves leak at exit.
 export LD_PRELOAD="${runtime[*]}" PYTHONPATH="$PWD/build/asan/lib" PYTHONMALLOC=malloc
 export ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
