@@ -1,0 +1,1 @@
+"""Trainings that show what the recipe does, longer than tests: each writes numbers and pictures."""
