@@ -8,20 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed
 
+from fastgan.metrics.sharding import rank, world
 
-def is_initialized() -> bool:
-    """Whether there is a process group."""
-    return distributed.is_available() and distributed.is_initialized()
-
-
-def rank() -> int:
-    """Index of this process, 0 when it is alone."""
-    return distributed.get_rank() if is_initialized() else 0
-
-
-def world() -> int:
-    """Number of processes."""
-    return distributed.get_world_size() if is_initialized() else 1
+__all__ = ["announce", "any_process", "rank", "sum_over_processes", "world"]
 
 
 def sum_over_processes(tensors: Sequence[Tensor]) -> None:
