@@ -28,6 +28,7 @@ PENALTY_TOLERANCE = 1e-3  # the same, of lazy penalties: they are made of slopes
 # PyTorch differs from itself in the other layout by up to 2e-4
 GRADIENT_TOLERANCE = 5e-3  # |difference| / |gradient| over all parameters: a slope of leaky ReLU
 # that flips near zero, by rounding, shows up in single parameters
+LAYOUTS = ("plain", "channels_last")
 SMALL: dict[str, Any] = {"channel_base": 128, "channel_max": 8, "z_dim": 8, "w_dim": 8}
 
 
@@ -119,13 +120,14 @@ def _trainers(model: Model, options: Options, extra: Mapping[str, Change]) -> di
     make = partial(Trainer, model.recipe, model.config, model.dataset())
     found = {
         "fastgan": make(backend=kernels()),
-        "eager/plain": make(change=plain_networks(False)),
-        "eager/channels_last": make(change=plain_networks(True)),
+        **{f"eager/{way}": make(change=plain_networks(way == "channels_last")) for way in LAYOUTS},
     }
     if options.compile and not options.quick and model.recipe.NAME == "stylegan2":
-        way = _faster_layout({name: found[name] for name in found if name != "fastgan"})
-        change = plain_networks(way == "eager/channels_last")
-        found[f"compile/{way.partition('/')[2]}"] = make(change=change, compiled=True)
+        # Trained a little to find out, so not those that are compared.
+        ways = {way: make(change=plain_networks(way == "channels_last")) for way in LAYOUTS}
+        way = _faster_layout(ways)
+        change = plain_networks(way == "channels_last")
+        found[f"compile/{way}"] = make(change=change, compiled=True)
     for name, change in extra.items():
         found[f"plugin/{name}"] = make(change=change)
     return found
