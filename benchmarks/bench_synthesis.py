@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -26,16 +26,14 @@ FLOAT_TOLERANCE = 1e-4  # of the standard deviation of the image
 LEVELS = 1  # of 256
 
 
-def run(options: Options) -> list[Row]:
+def run(options: Options) -> Iterator[Row]:
     """Check and time every net, and the rates of the machine in turn with the contenders."""
     nets = {net.name: net for net in cases(options.quick)}
     names = plugins.selected("synthesis", nets, options.only)
     extra = {name: peers.plugged_in(name, plugins.load(name)) for name in options.contender}
-    found: list[Row] = []
     for name in names:
         print(f"benchmarks: synthesis {name}", file=sys.stderr, flush=True)
-        found += run_net(nets[name], options, extra)
-    return found
+        yield from run_net(nets[name], options, extra)
 
 
 def cases(quick: bool) -> Iterable[Net]:

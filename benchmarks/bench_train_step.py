@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -76,17 +76,15 @@ def _model(recipe: Any, config: TrainConfig, size: int) -> Model:
     return Model(recipe, config, size)
 
 
-def run(options: Options) -> list[Row]:
+def run(options: Options) -> Iterator[Row]:
     """Check and time every model, and the rates of the machine in turn with the contenders."""
     models = {model.name: model for model in cases(options.quick)}
     names = plugins.selected("train_step", models, options.only)
     extra = {name: plugins.load(name) for name in options.contender}
     keep_freed_memory()  # as `fastgan train` does, for all contenders alike
-    found: list[Row] = []
     for name in names:
         print(f"benchmarks: train_step {name}", file=sys.stderr, flush=True)
-        found += run_model(models[name], options, extra)
-    return found
+        yield from run_model(models[name], options, extra)
 
 
 def run_model(model: Model, options: Options, extra: Mapping[str, Change]) -> list[Row]:

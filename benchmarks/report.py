@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,6 +18,7 @@ from benchmarks.cases import Case, Goal, Pass
 from benchmarks.roofline import Peaks
 from benchmarks.timing import Timing
 from fastgan.dispatch.probe import cpu_capability
+from fastgan.files import replacing
 
 Row: TypeAlias = dict[str, Any]
 KEYS = ("op", "case", "dtype", "layout", "pass")
@@ -62,18 +63,30 @@ def rows(case: Case, which: Pass, timings: dict[str, Timing], peaks: Peaks) -> l
 
 
 def write(name: str, found: Iterable[Row], folder: Path) -> None:
-    """Write the rows of one benchmark to `folder`/`name`.jsonl."""
+    """Write the rows of one benchmark to `folder`/`name`.jsonl; of what is there stay the rows of
+    cases that these rows are not about."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(row) + "\n" for row in found]
-    (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    path, new = folder / f"{name}.jsonl", list(found)
+    cases = {_case(row) for row in new}
+    kept = [row for row in read(path) if _case(row) not in cases] if path.exists() else []
+    with replacing(path) as temporary:
+        lines = [json.dumps(row) + "\n" for row in [*kept, *new]]
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def read(path: Path) -> list[Row]:
+    """Return the rows of a file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _case(row: Row) -> tuple[Any, ...]:
+    """What was measured, whoever did it; whole networks name no op."""
+    return tuple(row.get(key) for key in KEYS)
 
 
 def write_page(folder: Path) -> None:
     """Write `folder`/README.md over every .jsonl file there."""
-    results = {}
-    for file in sorted(folder.glob("*.jsonl")):
-        lines = file.read_text(encoding="utf-8").splitlines()
-        results[file.stem] = [json.loads(line) for line in lines]
+    results = {file.stem: read(file) for file in sorted(folder.glob("*.jsonl"))}
     text = f"# Benchmark results\n\n{_EXPLANATION}\n\n{page(results)}"
     pictures = [f"![{file.stem}]({file.name})" for file in sorted(folder.glob("*.png"))]
     if pictures:
@@ -84,7 +97,7 @@ def write_page(folder: Path) -> None:
 def page(results: Mapping[str, list[Row]]) -> str:
     """Return a section with a table for each benchmark that has rows."""
     sections = [
-        f"## {name}\n\n{_facts(found[0])}\n\n{section(found)}\n"
+        f"## {name}\n\n{_facts(found)}\n\n{section(found)}\n"
         for name, found in results.items()
         if found
     ]
@@ -179,17 +192,30 @@ def _verdict(row: Row, eager: Row | None, compiled: Row | None) -> str:
     return f"{asked}: {'met' if met else 'missed'}"
 
 
-def _facts(row: Row) -> str:
+def _facts(found: Sequence[Row]) -> str:
+    """What the numbers were measured on; rows may come from several runs."""
     rates = ""
-    if "copy_bandwidth" in row:  # rows of metrics have no bound
-        copy, sgemm = row["copy_bandwidth"] / 1e9, row["sgemm"] / 1e9
-        rates = f"; copy {copy:.1f} GB/s, SGEMM {sgemm:.0f} GFLOP/s"
+    if "copy_bandwidth" in found[0]:  # rows of metrics have no bound
+        copy, sgemm = (_range(found, key) for key in ("copy_bandwidth", "sgemm"))
+        rates = f"; copy {copy} GB/s, SGEMM {sgemm} GFLOP/s"
+    named = {key: _each(found, key) for key in ("torch", "python", "commit", "cpu", "peers")}
     return (
-        f"{row['cpu']}, {row['cpu_capability']}, {row['threads']} threads, torch {row['torch']}, "
-        f"Python {row['python']}, commit {row['commit']}"
-        f"{rates}"
-        f"{', ' + row['peers'] if row.get('peers') else ''}."
+        f"{named['cpu']}, {_each(found, 'cpu_capability')}, {_each(found, 'threads')} threads, "
+        f"torch {named['torch']}, Python {named['python']}, commit {named['commit']}"
+        f"{rates}{', ' + named['peers'] if named['peers'] else ''}."
     )
+
+
+def _each(found: Sequence[Row], key: str) -> str:
+    """The values of a fact, each once."""
+    return " and ".join(dict.fromkeys(str(row[key]) for row in found if row.get(key)))
+
+
+def _range(found: Sequence[Row], key: str) -> str:
+    """The lowest and the highest of a rate, in units of 1e9."""
+    values = [row[key] / 1e9 for row in found]
+    ends = dict.fromkeys(f"{value:.3g}" for value in (min(values), max(values)))
+    return " to ".join(ends)
 
 
 def _cpu() -> str:

@@ -7,8 +7,9 @@ networks and of metrics (NETWORKS), `run(options)`, which measures rates of the 
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -71,6 +72,16 @@ def run(names: Sequence[str], options: Options) -> int:
     return 0
 
 
+def _keep(name: str, found: Iterable[report.Row], folder: Path | None) -> list[report.Row]:
+    """Collect rows, and write those of a case when it is done: the next may take minutes."""
+    rows: list[report.Row] = []
+    for _, case in itertools.groupby(found, key=lambda row: row["case"]):
+        rows += case
+        if folder is not None:
+            report.write(name, rows, folder)
+    return rows
+
+
 def _results(names: Sequence[str], options: Options) -> dict[str, list[report.Row]]:
     folder = options.out or (None if options.quick else report.RESULTS)
     facts = report.machine()
@@ -86,12 +97,11 @@ def _results(names: Sequence[str], options: Options) -> dict[str, list[report.Ro
             else:
                 peaks = peaks or measure_peaks(quick=options.quick)
                 found = module.run(options, peaks)
+            results[name] = _keep(name, (row | facts for row in found), folder)
         except NoCaseError as error:  # another benchmark may have the case
             nothing = error
             continue
-        results[name] = [row | facts for row in found]
         if folder is not None:
-            report.write(name, results[name], folder)
             plots.write(folder)
             report.write_page(folder)
     if nothing is not None and not results:

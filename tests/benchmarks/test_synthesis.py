@@ -102,7 +102,7 @@ def test_nothing_wrong_is_timed(name, message, without_runtimes, monkeypatch):
     monkeypatch.setattr(peers, "PEERS", {})
     options = Options(quick=True, only=("16x256 batch 1",), contender=(f"{HERE}:{name}",))
     with pytest.raises(WrongResultError, match=message):
-        bench_synthesis.run(options)
+        list(bench_synthesis.run(options))
 
 
 def test_contenders_are_compared_with_each_other():

@@ -164,6 +164,23 @@ def with_facts(rows):
     return [row | report.machine() for row in rows]
 
 
+def test_a_run_of_some_cases_keeps_the_stored_rows_of_the_others(tmp_path):
+    rows = [{"case": c, "provider": p, "minimum": 1.0} for c in "ab" for p in ("x", "y")]
+    report.write("synthesis", rows, tmp_path)
+    report.write("synthesis", [{"case": "b", "provider": "x", "minimum": 2.0}], tmp_path)
+    found = report.read(tmp_path / "synthesis.jsonl")
+    assert [(row["case"], row["minimum"]) for row in found] == [("a", 1), ("a", 1), ("b", 2)]
+    assert [path.name for path in tmp_path.iterdir()] == ["synthesis.jsonl"]
+
+
+def test_facts_of_several_runs_are_all_named():
+    small = case((2, 3, 4, 5), "lrelu", channels_last=False)
+    (row,) = with_facts(report.rows(small, "fwd", {"cpp": timing(1.0)}, PEAKS))
+    other = row | {"commit": "fedcba9", "copy_bandwidth": 2e9, "case": "other"}
+    page = report.page({"bias_act": [row | {"copy_bandwidth": 1e9}, other]})
+    assert f"commit {row['commit']} and fedcba9; copy 1 to 2 GB/s" in page
+
+
 def test_fraction_of_the_copy_bandwidth_is_a_column():
     small = case((2, 3, 4, 5), "lrelu", channels_last=False)
     (row,) = report.rows(small, "fwd", {"cpp": timing(1.0)}, PEAKS)

@@ -89,7 +89,7 @@ def test_nothing_wrong_is_timed(name, message, monkeypatch):
     monkeypatch.setattr(bench_train_step, "measure", pytest.fail)
     options = Options(quick=True, only=("stylegan2",), contender=(f"{HERE}:{name}",))
     with pytest.raises((WrongResultError, ValueError), match=message):
-        bench_train_step.run(options)
+        list(bench_train_step.run(options))
 
 
 def test_quick_run_writes_rows_page_and_plot(tmp_path, capsys):
