@@ -17,6 +17,7 @@ from fastgan.commands.source import Peek, Source
 from fastgan.config import TrainConfig
 from fastgan.errors import CheckpointError, ConfigError
 
+TRANSFER_ADA_KIMG = 100.0  # Karras et al. 2020, "Training GANs with Limited Data", for transfer
 RUN_FILE = "run.json"  # what a run was started with, beside its checkpoints
 
 
@@ -34,6 +35,10 @@ class Selection:
     resume: str | None = None
     """Go on with an interrupted run, exactly as if it had not stopped: the folder of the run or
     of a checkpoint, or "latest" for the newest checkpoint in the output folder."""
+    init_from: Path | None = None
+    """Start a new run from trained weights, whatever fits by name and shape: a checkpoint, the
+    folder of a run, or a model.safetensors, which has no discriminator. See --freeze-d.
+    Adaptive augmentation then adapts in 100 kimg unless --ada-kimg says otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +47,6 @@ class Options(Selection):
 
     The settings of the recipe, listed last, start from the preset's values."""
 
-    init_from: Path | None = None
-    """Start a new run from trained weights, whatever fits by name and shape: a checkpoint, the
-    folder of a run, or a model.safetensors, which has no discriminator. See --freeze-d."""
     profile: bool = False
     """Time the parts of a few steps, print the table, write a trace for Chrome, and stop."""
     profile_steps: int | None = None
@@ -95,13 +97,18 @@ def prepare(argv: Sequence[str], base: type[Selection] = Options) -> tuple[type,
     """
     import tyro
 
+    from fastgan.training import AugmentedConfig
+
     argv = _complete_resume(argv)
     known = [word for word in argv if word not in ("-h", "--help")]
     chosen, _ = tyro.cli(Selection, prog="fastgan train", args=known, return_unknown_args=True)
     if chosen.resume is not None:
         return _options(base, *_resumed(chosen, chosen.resume)), argv
     chosen = replace(chosen, preset=chosen.preset or suggest_preset(chosen.recipe))
-    return _options(base, chosen, _settings(chosen, known), None), argv
+    config = _settings(chosen, known)
+    if chosen.init_from is not None and isinstance(config, AugmentedConfig):
+        config = replace(config, ada_kimg=TRANSFER_ADA_KIMG)
+    return _options(base, chosen, config, None), argv
 
 
 def _settings(chosen: Selection, argv: Sequence[str]) -> Any:

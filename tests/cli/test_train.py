@@ -4,9 +4,11 @@ import json
 import zipfile
 
 import pytest
+import tyro
 from safetensors.torch import load_file
 
 from fastgan.cli import main
+from fastgan.commands import train
 from tests.cli.conftest import TINY
 
 
@@ -52,6 +54,16 @@ def test_labels_make_a_conditional_model(folder, tmp_path):
         assert main([*map(str, ["generate", "--model", model, *options])]) == 0
     first, second = ((tmp_path / c / "seed0003.png").read_bytes() for c in ("0", "1"))
     assert first != second
+
+
+@pytest.mark.parametrize(
+    ("words", "ada_kimg"),
+    [([], 500), (["--init-from", "m"], 100), (["--init-from", "m", "--ada-kimg", "50"], 50)],
+)
+def test_augmentation_adapts_faster_from_trained_weights(words, ada_kimg):
+    argv = ["--data", "shipped", "--augment", "ada", *words]
+    options, argv = train.prepare(argv)
+    assert tyro.cli(options, args=argv).config.ada_kimg == ada_kimg
 
 
 def test_points_train_the_vanilla_recipe(tmp_path, capsys):
