@@ -21,8 +21,7 @@ constexpr int max_rows(int nv) {
 constexpr int kMostRows = 14;
 
 // Asks for memory some time before it is read, in kStreams equal parts at once: lines of one page
-// would come one after the other. For weights beyond the caches, two cores of an AVX-512 Xeon read
-// 29 to 32 GB/s in eight parts, 21 to 26 in one.
+// would come one after the other, and one stream does not fill the memory's bandwidth.
 class ReadAhead {
  public:
   static constexpr int kStreams = 8;
