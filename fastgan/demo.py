@@ -26,7 +26,7 @@ from fastgan.metrics.sliced_wasserstein import sliced_wasserstein
 from fastgan.recipes import stylegan2
 from fastgan.synthesis.images import enlarge, make_grid, save_png, to_uint8
 from fastgan.synthesis.interpolation import walk
-from fastgan.synthesis.model_file import load_generator
+from fastgan.synthesis.model_file import load_generator, shipped_model
 from fastgan.synthesis.sampling import labels_for_seeds, latents_from_seeds, sample
 from fastgan.synthesis.synthesizer import Synthesizer
 from fastgan.synthesis.video import write_video
@@ -35,6 +35,8 @@ from fastgan.training import TrainingState, start_state, train
 RESOLUTION = 32
 CALIBRATION_STEPS = 16  # one round of the lazy regularisers
 CALIBRATION_SHARE = 0.05  # of the time, at most
+
+PNG_TEXT: dict[str, str | bool] = {"synthetic": True, "Software": "fastgan demo"}
 
 # At most (SWD) or at least (diversity); see `quality`.
 BARS = {"swd_to_init": 0.35, "swd_to_mean_image": 0.5, "diversity": 0.6}
@@ -137,6 +139,7 @@ def run_demo(
     synthesizer = Synthesizer(generator).warmup()
     fakes = torch.from_numpy(synthesizer.render(seeds=range(settings.count)))
     _picture(out / "fakes.png", fakes[: settings.grid])
+    _pretrained(out / "pretrained.png", settings.grid)
     video = write_video(out / "interpolation.mp4", _walks(synthesizer, settings), settings.frames)
     plotted = plot_losses(out / "metrics.jsonl", out / "losses.png")
     if not plotted:
@@ -239,7 +242,13 @@ def _fit_to_time(
 
 def _picture(path: Path, images: Tensor, *, synthetic: bool = True) -> None:
     grid = make_grid(enlarge(images, 2), padding=2)
-    save_png(path, grid, {"synthetic": synthetic, "Software": "fastgan demo"})
+    save_png(path, grid, PNG_TEXT | {"synthetic": synthetic})
+
+
+def _pretrained(path: Path, count: int) -> None:
+    """What some hours of training make of the same images: the model that is shipped."""
+    images = Synthesizer.from_checkpoint(shipped_model()).render(seeds=range(count))
+    save_png(path, make_grid(torch.from_numpy(images)), PNG_TEXT)
 
 
 def _walks(synthesizer: Synthesizer, settings: DemoSettings) -> Tensor:

@@ -22,8 +22,9 @@ class Options:
     A seed gives the same image in every run and every batch. Each PNG says in its text entries
     that it is synthetic, and from which model, seed and truncation it came."""
 
-    model: Path
-    """The model.safetensors that training wrote."""
+    model: Path | None = None
+    """The model.safetensors that training wrote, or the folder of the run. Left out: the model of
+    64 x 64 critters that comes with fastgan."""
     out: Path = Path("out/generate")
     """Folder for the images; made when it is not there."""
     seeds: str = "0-15"
@@ -49,7 +50,7 @@ class Options:
         import torch
 
         from fastgan.synthesis.images import make_grid
-        from fastgan.synthesis.model_file import load_model
+        from fastgan.synthesis.model_file import find_model, load_model, shipped_model
         from fastgan.synthesis.sampling import parse_seeds
         from fastgan.synthesis.synthesizer import Synthesizer
 
@@ -57,7 +58,8 @@ class Options:
         for name, value in (("columns", self.columns), ("batch", self.batch)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {value}")
-        generator, info = load_model(self.model)
+        path = shipped_model() if self.model is None else find_model(self.model)
+        generator, info = load_model(path)
         labels = self._labels(info.c_dim, len(seeds))
         synthesizer = Synthesizer(
             generator,
@@ -69,7 +71,7 @@ class Options:
         del generator  # the synthesizer has its own weights
         self.out.mkdir(parents=True, exist_ok=True)
         images = torch.from_numpy(self._render(synthesizer, seeds, labels))
-        self._write(seeds, images, make_grid(images, self.columns))
+        self._write(seeds, images, make_grid(images, self.columns), path)
         print(f"{len(seeds)} images and grid.png in {self.out}")
         return 0
 
@@ -97,7 +99,7 @@ class Options:
         given = parse_seeds(self.classes, "classes")
         return one_hot([given[i % len(given)] for i in range(count)], c_dim)
 
-    def _write(self, seeds: list[int], images: Tensor, grid: Tensor) -> None:
+    def _write(self, seeds: list[int], images: Tensor, grid: Tensor, model: Path) -> None:
         from fastgan import __version__
         from fastgan.files import sha256
         from fastgan.synthesis.images import save_png
@@ -105,7 +107,7 @@ class Options:
         origin: dict[str, str | float | bool] = {
             "synthetic": True,
             "Software": f"fastgan {__version__}",
-            "model_sha256": sha256(self.model),
+            "model_sha256": sha256(model),
             "truncation": self.truncation,
             "noise_mode": self.noise_mode,
             "precision": self.precision,

@@ -23,6 +23,8 @@ from fastgan._version import __version__
 from fastgan.errors import CheckpointError, ConfigError
 from fastgan.files import replacing
 
+SHIPPED = "critters64"
+
 _KEY = "fastgan"
 _FORMAT = 1
 
@@ -126,6 +128,8 @@ def save_model(path: str | os.PathLike[str], generator: nn.Module, info: ModelIn
 def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, ModelInfo]:
     """Rebuild a generator from its file, in evaluation mode, on the CPU.
 
+    Weights that the file keeps in half precision become float32: they were halved for their size.
+
     Raises: CheckpointError when the file is missing, damaged, not a model, or does not fit the
         network it names.
     """
@@ -138,13 +142,25 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, ModelInfo]:
         generator.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: cannot rebuild the generator: {error}") from error
-    dtype = next((t.dtype for t in tensors.values() if t.is_floating_point()), torch.float32)
+    is_double = any(tensor.dtype == torch.float64 for tensor in tensors.values())
+    dtype = torch.float64 if is_double else torch.float32
     return generator.to(dtype).eval().requires_grad_(False), info
 
 
 def load_generator(path: str | os.PathLike[str]) -> nn.Module:
     """Rebuild the generator of a model file; see load_model."""
     return load_model(path)[0]
+
+
+def shipped_model() -> Path:
+    """Return the path of the trained generator that comes with the package: critters, 64 x 64.
+
+    Raises: CheckpointError when this installation has none.
+    """
+    path = Path(__file__).resolve().parent.parent / "assets" / f"{SHIPPED}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"no shipped model: {path} is missing; install fastgan again")
+    return path
 
 
 def find_model(path: str | os.PathLike[str]) -> Path:
