@@ -78,6 +78,9 @@ def _lines(panels: list[list[Row]], x: str, title: Callable[[Row], str]) -> Any:
         axis.set(xscale="log", yscale="log", xlabel=x, ylabel="ms per image", title=title(found[0]))
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
+        low, high = axis.get_ylim()
+        steps = [m * 10**e for e in range(-2, 5) for m in (1, 2, 5) if low <= m * 10**e <= high]
+        axis.set_yticks(steps, [f"{step:g}" for step in steps])  # a panel may span no whole decade
         axis.grid(alpha=0.3)
     axes[0][0].legend()
     return figure
