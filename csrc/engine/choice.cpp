@@ -7,6 +7,9 @@
 namespace fastgan::engine {
 namespace {
 
+constexpr int kSmallBatch = 16;            // tiles
+constexpr double kFewTransformed = 12800;  // points times channels
+
 double cache_bytes() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
   static const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -17,11 +20,18 @@ double cache_bytes() {
 
 int tiles_along(int size, int tile) { return (size + tile - 1) / tile; }
 
-// The bytes of a layer's weights after their transform: one matrix for each point.
-double weight_bytes(const LayerShape& shape, int tile) {
+int tiles_of(const LayerShape& shape, int tile) {
+  return tiles_along(shape.height, tile) * tiles_along(shape.width, tile);
+}
+
+// Matrices of weights after their transform.
+double points_of(const LayerShape& shape, int tile) {
   const double side = tile + (shape.up ? 1 : 2);
-  const double points = shape.up ? side * side + 2 * side + 1 : tile == 1 ? 9 : side * side;
-  return points * shape.in_channels * shape.out_channels * 4;
+  return shape.up ? side * side + 2 * side + 1 : tile == 1 ? 9 : side * side;
+}
+
+double weight_bytes(const LayerShape& shape, int tile) {
+  return points_of(shape, tile) * shape.in_channels * shape.out_channels * 4;
 }
 
 // Larger tiles take fewer products, but more weights, which small images are bound by; upsampling
@@ -33,16 +43,50 @@ int default_tile(const LayerShape& shape) {
   return shape.up && side <= 64 && weight_bytes(shape, 2) <= few ? 2 : 4;
 }
 
+// Images so small that a core reads a weight for one batch of tiles or a few.
+bool is_small(const LayerShape& shape) { return std::min(shape.height, shape.width) <= 16; }
+
 // Rows where the weights stay in each core's cache, or where there are so many pixels that reading
 // the weights again costs less than reading what another core has transformed. Else each core takes
-// a part of the weights, and transforms all of the input unless that has few pixels as well.
+// a part of the weights, and transforms all of the input unless that has many pixels or points:
+// lines that another core has just written come as slowly as weights from memory.
 Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
   const int side = std::min(shape.height, shape.width);
   const double bytes = weight_bytes(shape, tile);
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
   if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
-  if (many_rows && (bytes <= cache_bytes() / 2 || side >= 64)) return Split::kRows;
-  return side <= 16 || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
+  if (is_small(shape)) {
+    const double transformed = points_of(shape, tile) * shape.in_channels;
+    return transformed <= kFewTransformed ? Split::kChannels : Split::kTeam;
+  }
+  if (many_rows && (bytes <= 1.25 * cache_bytes() || side >= 64)) return Split::kRows;
+  return bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
+}
+
+// Vectors of output channels: 4 take the fewest loads for a product. Where weights are read for few
+// tiles, those of a point should stay in the first-level cache from one panel of rows to the next.
+int default_columns(const LayerShape& shape, const Choice& choice, int out_vectors, int threads) {
+  const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
+  int most = 4;
+  if (choice.tile == 4 && shape.up && choice.split == Split::kRows) most = 2;
+  if (choice.split == Split::kTeam && !is_small(shape)) most = 2;
+  if (choice.split == Split::kChannels && is_small(shape)) {
+    most = tiles_of(shape, choice.tile) > kSmallBatch ? 2 : 1;
+  }
+  int columns = std::min(most, std::max(share, 1));
+  while (out_vectors % columns != 0) --columns;
+  return columns;
+}
+
+// Tiles whose transforms stay in the second-level cache beside the weights of some points.
+int default_batch(const LayerShape& shape, const Choice& choice) {
+  const bool by_rows = choice.split == Split::kRows;
+  int batch = choice.split == Split::kTeam ? 64 : 32;
+  if (by_rows && ((shape.up && choice.tile == 4) || std::min(shape.height, shape.width) <= 32)) {
+    batch = kSmallBatch;
+  }
+  if (choice.split == Split::kChannels && is_small(shape)) batch = kSmallBatch;
+  return std::min(batch, tiles_of(shape, choice.tile));
 }
 
 }  // namespace
@@ -66,14 +110,9 @@ Choice default_choice(const LayerShape& shape, int lanes, int threads) {
   Choice choice;
   choice.tile = default_tile(shape);
   choice.split = default_split(shape, choice.tile, lanes, threads);
-  const int out_vectors = vectors(shape.out_channels, lanes);
-  const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
-  const bool long_tiles = shape.up && choice.tile == 4 && choice.split == Split::kRows;
-  choice.columns = std::min(long_tiles ? 2 : 4, std::max(share, 1));
-  while (out_vectors % choice.columns != 0) --choice.columns;
-  choice.batch = long_tiles ? 16 : choice.split == Split::kTeam ? 64 : 32;
-  const int tiles = tiles_along(shape.height, choice.tile) * tiles_along(shape.width, choice.tile);
-  choice.batch = std::min(choice.batch, tiles);
+  choice.columns =
+      default_columns(shape, choice, vectors(shape.out_channels, lanes), threads);
+  choice.batch = default_batch(shape, choice);
   return choice;
 }
 
