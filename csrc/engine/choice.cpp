@@ -7,8 +7,7 @@
 namespace fastgan::engine {
 namespace {
 
-constexpr int kSmallBatch = 16;            // tiles
-constexpr double kFewTransformed = 12800;  // points times channels
+constexpr int kPanelTiles = 16;  // rows of a product of one column, at most
 
 double cache_bytes() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
@@ -34,59 +33,76 @@ double weight_bytes(const LayerShape& shape, int tile) {
   return points_of(shape, tile) * shape.in_channels * shape.out_channels * 4;
 }
 
+// Whether weights stay in a core's second-level cache from one batch of tiles to the next.
+bool is_near(const LayerShape& shape, int tile) {
+  return weight_bytes(shape, tile) <= cache_bytes() / 2;
+}
+
 // Larger tiles take fewer products, but more weights, which small images are bound by; upsampling
 // goes on with the smaller ones while their weights are few.
 int default_tile(const LayerShape& shape) {
   const int side = std::min(shape.height, shape.width);
   if (side <= 8) return side <= 4 ? 1 : 2;
   const double few = cache_bytes() * (side <= 16 ? 2 : 0.5);
-  return shape.up && side <= 64 && weight_bytes(shape, 2) <= few ? 2 : 4;
+  return shape.up && side <= 32 && weight_bytes(shape, 2) <= few ? 2 : 4;
 }
-
-// Images so small that a core reads a weight for one batch of tiles or a few.
-bool is_small(const LayerShape& shape) { return std::min(shape.height, shape.width) <= 16; }
 
 // Rows where the weights stay in each core's cache, or where there are so many pixels that reading
 // the weights again costs less than reading what another core has transformed. Else each core takes
-// a part of the weights, and transforms all of the input unless that has many pixels or points:
-// lines that another core has just written come as slowly as weights from memory.
+// a part of the weights, and transforms all of the input unless that is much work: lines that
+// another core has just written come as slowly as weights from memory.
 Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
   const int side = std::min(shape.height, shape.width);
   const double bytes = weight_bytes(shape, tile);
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
   if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
-  if (is_small(shape)) {
-    const double transformed = points_of(shape, tile) * shape.in_channels;
-    return transformed <= kFewTransformed ? Split::kChannels : Split::kTeam;
+  if (side <= 16) {
+    const double points = shape.up ? (2.0 * tile + 1) * (2 * tile + 1) : points_of(shape, tile);
+    const double transformed = points * tiles_of(shape, tile) * shape.in_channels;
+    return transformed * threads <= (1 << 20) ? Split::kChannels : Split::kTeam;
   }
   if (many_rows && (bytes <= 1.25 * cache_bytes() || side >= 64)) return Split::kRows;
   return bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
 }
 
-// Vectors of output channels: 4 take the fewest loads for a product. Where weights are read for few
-// tiles, those of a point should stay in the first-level cache from one panel of rows to the next.
+// Whether large weights are read for each of several batches: one core's, for too few rows.
+bool is_read_often(const LayerShape& shape, const Choice& choice) {
+  return choice.split == Split::kRows && std::min(shape.height, shape.width) <= 32 &&
+         tiles_of(shape, choice.tile) > kPanelTiles &&
+         weight_bytes(shape, choice.tile) >= 8 * cache_bytes();
+}
+
+// Vectors of output channels. The more, the fewer loads a product takes; but weights that come from
+// far away are asked for in time where one column meets all rows of a batch at once.
 int default_columns(const LayerShape& shape, const Choice& choice, int out_vectors, int threads) {
   const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
   int most = 4;
-  if (choice.tile == 4 && shape.up && choice.split == Split::kRows) most = 2;
-  if (choice.split == Split::kTeam && !is_small(shape)) most = 2;
-  if (choice.split == Split::kChannels && is_small(shape)) {
-    most = tiles_of(shape, choice.tile) > kSmallBatch ? 2 : 1;
+  if (choice.split == Split::kTeam) {
+    most = std::min(shape.height, shape.width) <= 16 ? 4 : 2;
+  } else if (is_read_often(shape, choice)) {
+    most = 2;
+  } else if (!is_near(shape, choice.tile) || (shape.up && choice.tile == 4)) {
+    most = 1;
   }
   int columns = std::min(most, std::max(share, 1));
   while (out_vectors % columns != 0) --columns;
   return columns;
 }
 
-// Tiles whose transforms stay in the second-level cache beside the weights of some points.
+// Tiles of a batch: as many as one product takes; transforms of few channels then stay in the
+// first-level cache.
 int default_batch(const LayerShape& shape, const Choice& choice) {
-  const bool by_rows = choice.split == Split::kRows;
-  int batch = choice.split == Split::kTeam ? 64 : 32;
-  if (by_rows && ((shape.up && choice.tile == 4) || std::min(shape.height, shape.width) <= 32)) {
-    batch = kSmallBatch;
+  const int tiles = tiles_of(shape, choice.tile);
+  if (choice.split == Split::kTeam) return std::min(64, tiles);
+  if (is_read_often(shape, choice) && !shape.up) return std::min(32, tiles);
+  int batch = kPanelTiles;
+  if (is_near(shape, choice.tile) && !shape.up) {
+    const int row = tiles_along(shape.width, choice.tile), rest = choice.columns > 2 ? 32 : 14;
+    batch = tiles_along(row, tiles_along(row, rest));  // a row of tiles in equal parts
+  } else if (is_near(shape, choice.tile) && choice.tile == 4) {
+    batch = 12;
   }
-  if (choice.split == Split::kChannels && is_small(shape)) batch = kSmallBatch;
-  return std::min(batch, tiles_of(shape, choice.tile));
+  return std::min(batch, tiles);
 }
 
 }  // namespace
@@ -110,8 +126,7 @@ Choice default_choice(const LayerShape& shape, int lanes, int threads) {
   Choice choice;
   choice.tile = default_tile(shape);
   choice.split = default_split(shape, choice.tile, lanes, threads);
-  choice.columns =
-      default_columns(shape, choice, vectors(shape.out_channels, lanes), threads);
+  choice.columns = default_columns(shape, choice, vectors(shape.out_channels, lanes), threads);
   choice.batch = default_batch(shape, choice);
   return choice;
 }
@@ -123,7 +138,7 @@ std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads) 
     if ((tile == 1 && side > 16) || (tile > 1 && side <= tile)) continue;
     const int tiles = tiles_along(shape.height, tile) * tiles_along(shape.width, tile);
     for (int columns = 1; columns <= 4; ++columns) {
-      for (int batch : {8, 12, 16, 24, 28, 32, 42, 48, 64, 96, 128}) {
+      for (int batch : {8, 12, 14, 16, 24, 28, 32, 42, 48, 64, 96, 128}) {
         if (batch > tiles && batch > 16) continue;
         for (Split split : {Split::kRows, Split::kTeam, Split::kChannels}) {
           if (split != Split::kRows && threads == 1) continue;

@@ -94,19 +94,27 @@ class TileProducts {
       const Group& group = group_[g];
       const int rows = tiles * group.rows_per_tile, whole = rows / group.panel;
       const int rest = rows % group.panel, panels = whole + (rest > 0);
-      const PanelProduct<W> product = panel_product_of<false, W>(columns_, group.panel);
-      const PanelProduct<W> last = rest > 0 ? panel_product_of<false, W>(columns_, rest) : nullptr;
       const size_t v_step = size_t(group.panel) * blocks_ * kLanes;
       const size_t m_step = size_t(group.panel) * columns_ * kLanes;
+      const size_t m_point = size_t(batch_) * group.rows_per_tile * columns_ * kLanes;
+      const float* from = v + group.v_first;
+      float* to = m + size_t(group.m_first) * columns_ * kLanes;
+      if (panels == 1) {
+        point_products_of<W>(columns_, rows, !is_near)(
+            group.points, blocks_, from, group.panel * kLanes, group.v_step, u, to, m_point);
+        u += group.points * point_weights();
+        continue;
+      }
+      // The first panel brings the weights near, the others find them there.
+      const PointProducts<W> first = point_products_of<W>(columns_, group.panel, !is_near);
+      const PointProducts<W> next = point_products_of<W>(columns_, group.panel, false);
+      const PointProducts<W> last = point_products_of<W>(columns_, rest > 0 ? rest : 1, false);
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
-        ReadAhead next;
-        if (!is_near) next = ReadAhead(u + point_weights(), point_weights() * sizeof(W));
-        const float* from = v + group.v_first + p * group.v_step;
-        float* to = m + (size_t(group.m_first) + size_t(p) * batch_ * group.rows_per_tile) *
-                            columns_ * kLanes;
-        for (int i = 0; i < panels; ++i, from += v_step, to += m_step) {
-          (i < whole ? product : last)(blocks_, from, group.panel * kLanes, u, to,
-                                       next.take(panels - i, blocks_));
+        for (int i = 0; i < panels; ++i) {
+          (i == 0      ? first
+           : i < whole ? next
+                       : last)(1, blocks_, from + p * group.v_step + i * v_step,
+                               group.panel * kLanes, 0, u, to + p * m_point + i * m_step, 0);
         }
       }
     }
