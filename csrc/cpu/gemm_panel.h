@@ -59,15 +59,18 @@ template <typename W>
 using PanelProduct = void (*)(int blocks, const float* v, int v_step, const W* u, float* m,
                               ReadAhead::Share next);
 
-// kStreamed: U comes from far away, in order, and is read once; ask for it so many vectors ahead.
-// That fills the few slots which a core has for lines under way better than ReadAhead's bursts.
-constexpr int kAheadVectors = 64;
+// Memory to ask for in step with a product, a little for each vector of U, so that the few slots
+// which a core has for lines under way are used all the time and never all at once.
+struct Stream {
+  const char* at;
+  size_t step;  // bytes for each vector of U
+};
 
 template <int R, int NV, bool kAdd, bool kStreamed, typename W>
 inline __attribute__((always_inline)) void compute_panel(int blocks, const float* __restrict v,
                                                          int v_step, const W* __restrict u,
-                                                         float* __restrict m,
-                                                         ReadAhead::Share next) {
+                                                         float* __restrict m, ReadAhead::Share next,
+                                                         Stream& stream) {
   Vec acc[R][NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -84,9 +87,11 @@ inline __attribute__((always_inline)) void compute_panel(int blocks, const float
       Vec row[NV];
 #pragma GCC unroll 4
       for (int n = 0; n < NV; ++n) {
-        const W* at = u + (k * NV + n) * kLanes;
-        if constexpr (kStreamed) prefetch_near(at + kAheadVectors * kLanes);
-        row[n] = load(at);
+        if constexpr (kStreamed) {
+          prefetch(stream.at);
+          stream.at += stream.step;
+        }
+        row[n] = load(u + (k * NV + n) * kLanes);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
@@ -106,21 +111,22 @@ inline __attribute__((always_inline)) void compute_panel(int blocks, const float
 template <int R, int NV, bool kAdd, typename W>
 void panel_product(int blocks, const float* v, int v_step, const W* u, float* m,
                    ReadAhead::Share next) {
-  compute_panel<R, NV, kAdd, false>(blocks, v, v_step, u, m, next);
+  Stream none{nullptr, 0};
+  compute_panel<R, NV, kAdd, false>(blocks, v, v_step, u, m, next, none);
 }
 
 // The products of several pairs of matrices, steps apart in V and M and one after the other in U.
 template <typename W>
 using PointProducts = void (*)(int points, int blocks, const float* v, int v_step, size_t v_point,
-                               const W* u, float* m, size_t m_point);
+                               const W* u, float* m, size_t m_point, Stream stream);
 
 template <int R, int NV, bool kStreamed, typename W>
 void point_products(int points, int blocks, const float* v, int v_step, size_t v_point, const W* u,
-                    float* m, size_t m_point) {
+                    float* m, size_t m_point, Stream stream) {
   const size_t u_point = size_t(blocks) * kLanes * NV * kLanes;
   for (int p = 0; p < points; ++p, v += v_point, u += u_point, m += m_point) {
-    compute_panel<R, NV, false, kStreamed>(blocks, v, v_step, u, m,
-                                           ReadAhead::Share{nullptr, 0, 0});
+    compute_panel<R, NV, false, kStreamed>(blocks, v, v_step, u, m, ReadAhead::Share{nullptr, 0, 0},
+                                           stream);
   }
 }
 

@@ -92,7 +92,5 @@ static inline void sums(const Vec* from, float* to) {
 
 // Asks for a line of memory in the second-level cache.
 static inline void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
-// The same in the first-level cache.
-static inline void prefetch_near(const void* p) { __builtin_prefetch(p, 0, 3); }
 
 }  // namespace fastgan::cpu::FASTGAN_STAMPED

@@ -19,6 +19,8 @@ inline int least(int a, int b) { return a < b ? a : b; }
 
 // Weights of a layer that stay in a core's second-level cache from one batch of tiles to the next.
 constexpr size_t kNearBytes = size_t(1) << 20;
+// Others are asked for so long before a product reads them.
+constexpr size_t kAheadBytes = 4096;
 
 // Tile t of all samples, and the next ones, without a division for each.
 struct TileCursor {
@@ -99,22 +101,24 @@ class TileProducts {
       const size_t m_point = size_t(batch_) * group.rows_per_tile * columns_ * kLanes;
       const float* from = v + group.v_first;
       float* to = m + size_t(group.m_first) * columns_ * kLanes;
+      const size_t vector_bytes = kLanes * sizeof(W), vectors = size_t(blocks_) * kLanes * columns_;
       if (panels == 1) {
+        const Stream ahead{reinterpret_cast<const char*>(u) + kAheadBytes, vector_bytes};
         point_products_of<W>(columns_, rows, !is_near)(
-            group.points, blocks_, from, group.panel * kLanes, group.v_step, u, to, m_point);
+            group.points, blocks_, from, group.panel * kLanes, group.v_step, u, to, m_point, ahead);
         u += group.points * point_weights();
         continue;
       }
-      // The first panel brings the weights near, the others find them there.
-      const PointProducts<W> first = point_products_of<W>(columns_, group.panel, !is_near);
-      const PointProducts<W> next = point_products_of<W>(columns_, group.panel, false);
-      const PointProducts<W> last = point_products_of<W>(columns_, rest > 0 ? rest : 1, false);
+      const PointProducts<W> product = point_products_of<W>(columns_, group.panel, !is_near);
+      const PointProducts<W> last =
+          point_products_of<W>(columns_, rest > 0 ? rest : group.panel, !is_near);
+      const size_t step = (vector_bytes + panels - 1) / panels;
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
-        for (int i = 0; i < panels; ++i) {
-          (i == 0      ? first
-           : i < whole ? next
-                       : last)(1, blocks_, from + p * group.v_step + i * v_step,
-                               group.panel * kLanes, 0, u, to + p * m_point + i * m_step, 0);
+        const char* next = reinterpret_cast<const char*>(u + point_weights());
+        for (int i = 0; i < panels; ++i, next += step * vectors) {
+          (i < whole ? product : last)(1, blocks_, from + p * group.v_step + i * v_step,
+                                       group.panel * kLanes, 0, u, to + p * m_point + i * m_step, 0,
+                                       Stream{next, step});
         }
       }
     }
