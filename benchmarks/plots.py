@@ -118,7 +118,9 @@ def roofline(rows: list[Row]) -> Any:
     figure, axis = _pyplot().subplots(figsize=(7, 5))
     for name, found in points.items():
         axis.scatter(*zip(*found, strict=True), s=18, label=name)
-    copy, sgemm = (max(row[key] for row in rows) / 1e9 for key in ("copy_bandwidth", "sgemm"))
+    copy, sgemm = (
+        max(row.get(key, 0.0) for row in rows) / 1e9 for key in ("copy_bandwidth", "sgemm")
+    )
     low = min(x for found in points.values() for x, _ in found) / 2
     high = 2 * max([sgemm / copy, *(x for found in points.values() for x, _ in found)])
     corner = [low, sgemm / copy, high]
