@@ -78,6 +78,9 @@ def _lines(panels: list[list[Row]], x: str, title: Callable[[Row], str]) -> Any:
         axis.set(xscale="log", yscale="log", xlabel=x, ylabel="ms per image", title=title(found[0]))
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
         axis.minorticks_off()
+        low, high = axis.get_ylim()
+        steps = [m * 10**e for e in range(-2, 5) for m in (1, 2, 5) if low <= m * 10**e <= high]
+        axis.set_yticks(steps, [f"{step:g}" for step in steps])  # a panel may span no whole decade
         axis.grid(alpha=0.3)
     axes[0][0].legend()
     return figure
@@ -115,7 +118,9 @@ def roofline(rows: list[Row]) -> Any:
     figure, axis = _pyplot().subplots(figsize=(7, 5))
     for name, found in points.items():
         axis.scatter(*zip(*found, strict=True), s=18, label=name)
-    copy, sgemm = (max(row[key] for row in rows) / 1e9 for key in ("copy_bandwidth", "sgemm"))
+    copy, sgemm = (
+        max(row.get(key, 0.0) for row in rows) / 1e9 for key in ("copy_bandwidth", "sgemm")
+    )
     low = min(x for found in points.values() for x, _ in found) / 2
     high = 2 * max([sgemm / copy, *(x for found in points.values() for x, _ in found)])
     corner = [low, sgemm / copy, high]

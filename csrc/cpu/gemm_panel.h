@@ -13,12 +13,12 @@ namespace fastgan::cpu::FASTGAN_STAMPED {
 // into the registers (32 of AVX-512 and NEON, 16 else).
 constexpr int max_rows(int nv) {
 #if FASTGAN_VECTOR_FLOATS == 16 || defined(__aarch64__)
-  return nv == 4 ? 6 : nv == 3 ? 9 : 14;
+  return nv == 4 ? 6 : nv == 3 ? 9 : nv == 2 ? 14 : 16;
 #else
   return nv == 4 ? 3 : nv == 3 ? 4 : nv == 2 ? 6 : 12;
 #endif
 }
-constexpr int kMostRows = 14;
+constexpr int kMostRows = 16;
 
 // Asks for memory some time before it is read, in kStreams equal parts at once: lines of one page
 // would come one after the other, and one stream does not fill the memory's bandwidth.
@@ -59,9 +59,18 @@ template <typename W>
 using PanelProduct = void (*)(int blocks, const float* v, int v_step, const W* u, float* m,
                               ReadAhead::Share next);
 
-template <int R, int NV, bool kAdd, typename W>
-void panel_product(int blocks, const float* __restrict v, int v_step, const W* __restrict u,
-                   float* __restrict m, ReadAhead::Share next) {
+// Memory to ask for in step with a product, a little for each vector of U, so that the few slots
+// which a core has for lines under way are used all the time and never all at once.
+struct Stream {
+  const char* at;
+  size_t step;  // bytes for each vector of U
+};
+
+template <int R, int NV, bool kAdd, bool kStreamed, typename W>
+inline __attribute__((always_inline)) void compute_panel(int blocks, const float* __restrict v,
+                                                         int v_step, const W* __restrict u,
+                                                         float* __restrict m, ReadAhead::Share next,
+                                                         Stream& stream) {
   Vec acc[R][NV];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
@@ -77,7 +86,13 @@ void panel_product(int blocks, const float* __restrict v, int v_step, const W* _
     for (int k = 0; k < kLanes; ++k) {
       Vec row[NV];
 #pragma GCC unroll 4
-      for (int n = 0; n < NV; ++n) row[n] = load(u + (k * NV + n) * kLanes);
+      for (int n = 0; n < NV; ++n) {
+        if constexpr (kStreamed) {
+          prefetch(stream.at);
+          stream.at += stream.step;
+        }
+        row[n] = load(u + (k * NV + n) * kLanes);
+      }
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         const Vec entry = splat(v[r * kLanes + k]);
@@ -93,29 +108,73 @@ void panel_product(int blocks, const float* __restrict v, int v_step, const W* _
   }
 }
 
-// products[r]: the product for r rows, 1 <= r <= max_rows(NV).
-template <int NV, bool kAdd, typename W>
-struct PanelProducts {
-  PanelProduct<W> of[kMostRows + 1] = {};
+template <int R, int NV, bool kAdd, typename W>
+void panel_product(int blocks, const float* v, int v_step, const W* u, float* m,
+                   ReadAhead::Share next) {
+  Stream none{nullptr, 0};
+  compute_panel<R, NV, kAdd, false>(blocks, v, v_step, u, m, next, none);
+}
 
-  PanelProducts() { fill<max_rows(NV)>(); }
+// The products of several pairs of matrices, steps apart in V and M and one after the other in U.
+template <typename W>
+using PointProducts = void (*)(int points, int blocks, const float* v, int v_step, size_t v_point,
+                               const W* u, float* m, size_t m_point, Stream stream);
 
- private:
-  template <int R>
-  void fill() {
-    of[R] = &panel_product<R, NV, kAdd, W>;
-    if constexpr (R > 1) fill<R - 1>();
+template <int R, int NV, bool kStreamed, typename W>
+void point_products(int points, int blocks, const float* v, int v_step, size_t v_point, const W* u,
+                    float* m, size_t m_point, Stream stream) {
+  const size_t u_point = size_t(blocks) * kLanes * NV * kLanes;
+  for (int p = 0; p < points; ++p, v += v_point, u += u_point, m += m_point) {
+    compute_panel<R, NV, false, kStreamed>(blocks, v, v_step, u, m, ReadAhead::Share{nullptr, 0, 0},
+                                           stream);
+  }
+}
+
+// The products for r rows, 1 <= r <= max_rows(NV), at place r.
+template <typename W>
+struct PanelTable {
+  PanelProduct<W> panel[kMostRows + 1] = {};
+  PointProducts<W> points[kMostRows + 1] = {}, streamed[kMostRows + 1] = {};
+};
+
+template <int NV, bool kAdd, typename W, int R = max_rows(NV)>
+void fill_table(PanelTable<W>& table) {
+  table.panel[R] = &panel_product<R, NV, kAdd, W>;
+  if constexpr (!kAdd) {
+    table.points[R] = &point_products<R, NV, false, W>;
+    table.streamed[R] = &point_products<R, NV, true, W>;
+  }
+  if constexpr (R > 1) fill_table<NV, kAdd, W, R - 1>(table);
+}
+
+template <bool kAdd, typename W>
+struct PanelTables {
+  PanelTable<W> of[4];  // by NV - 1
+
+  PanelTables() {
+    fill_table<1, kAdd>(of[0]);
+    fill_table<2, kAdd>(of[1]);
+    fill_table<3, kAdd>(of[2]);
+    fill_table<4, kAdd>(of[3]);
   }
 };
+
+template <bool kAdd, typename W>
+const PanelTable<W>& panel_table(int nv) {
+  static const PanelTables<kAdd, W> tables;
+  return tables.of[nv - 1];
+}
 
 // The product for `rows` rows and `nv` vectors of columns, nv in 1..4. kAdd: M += instead of M =.
 template <bool kAdd, typename W>
 PanelProduct<W> panel_product_of(int nv, int rows) {
-  static const PanelProducts<1, kAdd, W> one;
-  static const PanelProducts<2, kAdd, W> two;
-  static const PanelProducts<3, kAdd, W> three;
-  static const PanelProducts<4, kAdd, W> four;
-  return (nv == 4 ? four.of : nv == 3 ? three.of : nv == 2 ? two.of : one.of)[rows];
+  return panel_table<kAdd, W>(nv).panel[rows];
+}
+
+template <typename W>
+PointProducts<W> point_products_of(int nv, int rows, bool is_streamed) {
+  const PanelTable<W>& table = panel_table<false, W>(nv);
+  return (is_streamed ? table.streamed : table.points)[rows];
 }
 
 }  // namespace fastgan::cpu::FASTGAN_STAMPED

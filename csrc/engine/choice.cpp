@@ -7,6 +7,8 @@
 namespace fastgan::engine {
 namespace {
 
+constexpr int kPanelTiles = 16;  // rows of a product of one column, at most
+
 double cache_bytes() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
   static const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
@@ -17,11 +19,23 @@ double cache_bytes() {
 
 int tiles_along(int size, int tile) { return (size + tile - 1) / tile; }
 
-// The bytes of a layer's weights after their transform: one matrix for each point.
-double weight_bytes(const LayerShape& shape, int tile) {
+int tiles_of(const LayerShape& shape, int tile) {
+  return tiles_along(shape.height, tile) * tiles_along(shape.width, tile);
+}
+
+// Matrices of weights after their transform.
+double points_of(const LayerShape& shape, int tile) {
   const double side = tile + (shape.up ? 1 : 2);
-  const double points = shape.up ? side * side + 2 * side + 1 : tile == 1 ? 9 : side * side;
-  return points * shape.in_channels * shape.out_channels * 4;
+  return shape.up ? side * side + 2 * side + 1 : tile == 1 ? 9 : side * side;
+}
+
+double weight_bytes(const LayerShape& shape, int tile) {
+  return points_of(shape, tile) * shape.in_channels * shape.out_channels * 4;
+}
+
+// Whether weights stay in a core's second-level cache from one batch of tiles to the next.
+bool is_near(const LayerShape& shape, int tile) {
+  return weight_bytes(shape, tile) <= cache_bytes() / 2;
 }
 
 // Larger tiles take fewer products, but more weights, which small images are bound by; upsampling
@@ -30,19 +44,65 @@ int default_tile(const LayerShape& shape) {
   const int side = std::min(shape.height, shape.width);
   if (side <= 8) return side <= 4 ? 1 : 2;
   const double few = cache_bytes() * (side <= 16 ? 2 : 0.5);
-  return shape.up && side <= 64 && weight_bytes(shape, 2) <= few ? 2 : 4;
+  return shape.up && side <= 32 && weight_bytes(shape, 2) <= few ? 2 : 4;
 }
 
 // Rows where the weights stay in each core's cache, or where there are so many pixels that reading
 // the weights again costs less than reading what another core has transformed. Else each core takes
-// a part of the weights, and transforms all of the input unless that has few pixels as well.
+// a part of the weights, and transforms all of the input unless that is much work: lines that
+// another core has just written come as slowly as weights from memory.
 Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
   const int side = std::min(shape.height, shape.width);
   const double bytes = weight_bytes(shape, tile);
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
   if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
-  if (many_rows && (bytes <= cache_bytes() / 2 || side >= 64)) return Split::kRows;
-  return side <= 16 || bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
+  if (side <= 16) {
+    const double points = shape.up ? (2.0 * tile + 1) * (2 * tile + 1) : points_of(shape, tile);
+    const double transformed = points * tiles_of(shape, tile) * shape.in_channels;
+    return transformed * threads <= (1 << 20) ? Split::kChannels : Split::kTeam;
+  }
+  if (many_rows && (bytes <= 1.25 * cache_bytes() || side >= 64)) return Split::kRows;
+  return bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
+}
+
+// Whether large weights are read for each of several batches: one core's, for too few rows.
+bool is_read_often(const LayerShape& shape, const Choice& choice) {
+  return choice.split == Split::kRows && std::min(shape.height, shape.width) <= 32 &&
+         tiles_of(shape, choice.tile) > kPanelTiles &&
+         weight_bytes(shape, choice.tile) >= 8 * cache_bytes();
+}
+
+// Vectors of output channels. The more, the fewer loads a product takes; but weights that come from
+// far away are asked for in time where one column meets all rows of a batch at once.
+int default_columns(const LayerShape& shape, const Choice& choice, int out_vectors, int threads) {
+  const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
+  int most = 4;
+  if (choice.split == Split::kTeam) {
+    most = std::min(shape.height, shape.width) <= 16 ? 4 : 2;
+  } else if (is_read_often(shape, choice)) {
+    most = 2;
+  } else if (!is_near(shape, choice.tile) || (shape.up && choice.tile == 4)) {
+    most = 1;
+  }
+  int columns = std::min(most, std::max(share, 1));
+  while (out_vectors % columns != 0) --columns;
+  return columns;
+}
+
+// Tiles of a batch: as many as one product takes; transforms of few channels then stay in the
+// first-level cache.
+int default_batch(const LayerShape& shape, const Choice& choice) {
+  const int tiles = tiles_of(shape, choice.tile);
+  if (choice.split == Split::kTeam) return std::min(64, tiles);
+  if (is_read_often(shape, choice) && !shape.up) return std::min(32, tiles);
+  int batch = kPanelTiles;
+  if (is_near(shape, choice.tile) && !shape.up) {
+    const int row = tiles_along(shape.width, choice.tile), rest = choice.columns > 2 ? 32 : 14;
+    batch = tiles_along(row, tiles_along(row, rest));  // a row of tiles in equal parts
+  } else if (is_near(shape, choice.tile) && choice.tile == 4) {
+    batch = 12;
+  }
+  return std::min(batch, tiles);
 }
 
 }  // namespace
@@ -66,14 +126,8 @@ Choice default_choice(const LayerShape& shape, int lanes, int threads) {
   Choice choice;
   choice.tile = default_tile(shape);
   choice.split = default_split(shape, choice.tile, lanes, threads);
-  const int out_vectors = vectors(shape.out_channels, lanes);
-  const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
-  const bool long_tiles = shape.up && choice.tile == 4 && choice.split == Split::kRows;
-  choice.columns = std::min(long_tiles ? 2 : 4, std::max(share, 1));
-  while (out_vectors % choice.columns != 0) --choice.columns;
-  choice.batch = long_tiles ? 16 : choice.split == Split::kTeam ? 64 : 32;
-  const int tiles = tiles_along(shape.height, choice.tile) * tiles_along(shape.width, choice.tile);
-  choice.batch = std::min(choice.batch, tiles);
+  choice.columns = default_columns(shape, choice, vectors(shape.out_channels, lanes), threads);
+  choice.batch = default_batch(shape, choice);
   return choice;
 }
 
@@ -84,7 +138,7 @@ std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads) 
     if ((tile == 1 && side > 16) || (tile > 1 && side <= tile)) continue;
     const int tiles = tiles_along(shape.height, tile) * tiles_along(shape.width, tile);
     for (int columns = 1; columns <= 4; ++columns) {
-      for (int batch : {8, 12, 16, 24, 28, 32, 42, 48, 64, 96, 128}) {
+      for (int batch : {8, 12, 14, 16, 24, 28, 32, 42, 48, 64, 96, 128}) {
         if (batch > tiles && batch > 16) continue;
         for (Split split : {Split::kRows, Split::kTeam, Split::kChannels}) {
           if (split != Split::kRows && threads == 1) continue;

@@ -19,6 +19,8 @@ inline int least(int a, int b) { return a < b ? a : b; }
 
 // Weights of a layer that stay in a core's second-level cache from one batch of tiles to the next.
 constexpr size_t kNearBytes = size_t(1) << 20;
+// Others are asked for so long before a product reads them.
+constexpr size_t kAheadBytes = 4096;
 
 // Tile t of all samples, and the next ones, without a division for each.
 struct TileCursor {
@@ -94,19 +96,29 @@ class TileProducts {
       const Group& group = group_[g];
       const int rows = tiles * group.rows_per_tile, whole = rows / group.panel;
       const int rest = rows % group.panel, panels = whole + (rest > 0);
-      const PanelProduct<W> product = panel_product_of<false, W>(columns_, group.panel);
-      const PanelProduct<W> last = rest > 0 ? panel_product_of<false, W>(columns_, rest) : nullptr;
       const size_t v_step = size_t(group.panel) * blocks_ * kLanes;
       const size_t m_step = size_t(group.panel) * columns_ * kLanes;
+      const size_t m_point = size_t(batch_) * group.rows_per_tile * columns_ * kLanes;
+      const float* from = v + group.v_first;
+      float* to = m + size_t(group.m_first) * columns_ * kLanes;
+      const size_t vector_bytes = kLanes * sizeof(W), vectors = size_t(blocks_) * kLanes * columns_;
+      if (panels == 1) {
+        const Stream ahead{reinterpret_cast<const char*>(u) + kAheadBytes, vector_bytes};
+        point_products_of<W>(columns_, rows, !is_near)(
+            group.points, blocks_, from, group.panel * kLanes, group.v_step, u, to, m_point, ahead);
+        u += group.points * point_weights();
+        continue;
+      }
+      const PointProducts<W> product = point_products_of<W>(columns_, group.panel, !is_near);
+      const PointProducts<W> last =
+          point_products_of<W>(columns_, rest > 0 ? rest : group.panel, !is_near);
+      const size_t step = (vector_bytes + panels - 1) / panels;
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
-        ReadAhead next;
-        if (!is_near) next = ReadAhead(u + point_weights(), point_weights() * sizeof(W));
-        const float* from = v + group.v_first + p * group.v_step;
-        float* to = m + (size_t(group.m_first) + size_t(p) * batch_ * group.rows_per_tile) *
-                            columns_ * kLanes;
-        for (int i = 0; i < panels; ++i, from += v_step, to += m_step) {
-          (i < whole ? product : last)(blocks_, from, group.panel * kLanes, u, to,
-                                       next.take(panels - i, blocks_));
+        const char* next = reinterpret_cast<const char*>(u + point_weights());
+        for (int i = 0; i < panels; ++i, next += step * vectors) {
+          (i < whole ? product : last)(1, blocks_, from + p * group.v_step + i * v_step,
+                                       group.panel * kLanes, 0, u, to + p * m_point + i * m_step, 0,
+                                       Stream{next, step});
         }
       }
     }

@@ -38,7 +38,7 @@ class Selection:
     init_from: Path | None = None
     """Start a new run from trained weights, whatever fits by name and shape: a checkpoint, the
     folder of a run, or a model.safetensors, which has no discriminator. See --freeze-d.
-    Adaptive augmentation then adapts in 100 kimg unless --ada-kimg says otherwise."""
+    Its ada_kimg is 100 unless given."""
 
 
 @dataclass(frozen=True, kw_only=True)

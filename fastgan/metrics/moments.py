@@ -39,14 +39,16 @@ class Moments:
         x = _checked(features).to(self.total)
         if x.shape[1] != len(self.total):
             raise ValueError(f"Moments: expected [N, {len(self.total)}], got {list(x.shape)}")
-        if not bool(torch.isfinite(x).all()):
+        total = x.sum(dim=0)
+        if not bool(torch.isfinite(total).all()):  # as every entry, and read once
             raise ValueError("Moments: a feature is NaN or infinite; look at the images")
         self.count += len(x)
-        self.total += x.sum(dim=0)
-        if len(x) < len(self.total):
-            self.outer.addmm_(x.T, x)
+        self.total += total
+        if x.is_cpu:  # numpy sees that the factors are one matrix, and computes half of the product
+            rows = x.detach().numpy()
+            self.outer += torch.from_numpy(rows.T @ rows)
         else:
-            self.outer += _gram(x)
+            self.outer.addmm_(x.T, x)
 
     def merge(self, other: Moments) -> None:
         """Take in what another collector has seen."""
@@ -80,17 +82,6 @@ class Moments:
             raise ValueError(f"Moments: a covariance needs 2 vectors, got {self.count}")
         mean = self.mean
         return (self.outer - self.count * torch.outer(mean, mean)) / (self.count - 1)
-
-
-def _gram(x: Tensor) -> Tensor:
-    """x^T x of a tall x: the half on and above the diagonal, block by block, and its mirror."""
-    size = x.shape[1]
-    product = x.new_zeros(size, size)
-    step = max(64, size // 8)
-    for start in range(0, size, step):
-        rows = slice(start, start + step)
-        product[rows, start:] = x[:, rows].T @ x[:, start:]
-    return product.triu() + product.triu(1).T
 
 
 def _checked(features: Tensor) -> Tensor:

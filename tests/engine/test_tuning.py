@@ -38,8 +38,11 @@ def test_results_are_kept_and_used(engine):
     assert rows[1]["algorithm"] == "F(2x2,3x3) team, batch 3, columns 1"
 
 
+THIS = f'"version": {tuning.VERSION}'
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"version": 1}', '{"version": 1, "choices": {"a": {"tile": 9}}}']
+    "text", ["", "[]", "{}", f"{{{THIS}}}", f'{{{THIS}, "choices": {{"a": {{"tile": 9}}}}}}']
 )
 def test_a_damaged_file_is_ignored_with_a_word(engine, text, caplog):
     path = tuning.cache_file()
