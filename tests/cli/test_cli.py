@@ -95,7 +95,7 @@ def test_unknown_commands_and_options_get_one_line(complaint):
     assert "--jsno" in complaint("doctor", "--jsno")
     assert "perhaps you meant --json" in complaint("doctor", "--jsno")
     assert "three" in complaint("demo", "--minutes", "three")
-    assert "--model" in complaint("generate")
+    assert "--model" in complaint("metrics")
 
 
 def test_a_real_process_says_one_line_and_exits_with_2():

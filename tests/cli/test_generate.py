@@ -8,6 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fastgan.cli import main
+from fastgan.synthesis.model_file import shipped_model
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,18 @@ def test_it_writes_one_picture_per_seed_and_a_grid(model, tmp_path):
         assert grid.size == (5 * 18 + 2, 18 + 2)
         left = 2 + 2 * 18
         assert grid.crop((left, 2, left + 16, 18)).tobytes() == single.tobytes()
+
+
+def test_without_a_model_it_takes_the_shipped_one(tmp_path):
+    assert main(["generate", "--seeds", "0-1", "--out", str(tmp_path)]) == 0
+    with Image.open(tmp_path / "seed0001.png") as picture:
+        assert (picture.size, picture.mode) == ((64, 64), "RGB")
+        shipped = hashlib.sha256(shipped_model().read_bytes()).hexdigest()
+        assert picture.text["model_sha256"] == shipped
+
+
+def test_the_folder_of_a_run_is_a_model_too(model, tmp_path):
+    assert generate(model.parent, tmp_path / "a") == generate(model, tmp_path / "b")
 
 
 def test_pictures_say_where_they_came_from(model, tmp_path):

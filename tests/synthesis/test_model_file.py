@@ -27,6 +27,17 @@ def info(spec=SPEC):
     return ModelInfo(spec, "stylegan2", {"seed": 1}, dataset, (3, 8, 16), 0, images_seen=1234)
 
 
+def test_half_precision_files_become_float32(tmp_path):
+    generator = SPEC.build().eval()
+    path = save_model(tmp_path / "half.safetensors", generator.half(), info())
+    weights = load_file(path)
+    assert weights["synthesis.b4.conv1.weight"].dtype == torch.float16
+    loaded = load_generator(path).state_dict()
+    assert loaded["synthesis.b4.conv1.weight"].dtype == torch.float32
+    for name, value in weights.items():
+        torch.testing.assert_close(loaded[name], value.to(loaded[name].dtype), rtol=0, atol=0)
+
+
 @pytest.fixture
 def saved(tmp_path):
     generator = SPEC.build().eval()
