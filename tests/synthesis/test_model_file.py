@@ -27,6 +27,12 @@ def info(spec=SPEC):
     return ModelInfo(spec, "stylegan2", {"seed": 1}, dataset, (3, 8, 16), 0, images_seen=1234)
 
 
+def test_a_model_may_be_read_by_those_who_may_read_other_files(tmp_path):
+    (tmp_path / "plain").touch()
+    path = save_model(tmp_path / "model.safetensors", SPEC.build(), info())
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 @pytest.fixture
 def saved(tmp_path):
     generator = SPEC.build().eval()
