@@ -116,6 +116,7 @@ def roofline(rows: list[Row]) -> Any:
     if not points:
         return None
     figure, axis = _pyplot().subplots(figsize=(7, 5))
+    axis.set_prop_cycle(color=_pyplot().get_cmap("tab20").colors)
     for name, found in points.items():
         axis.scatter(*zip(*found, strict=True), s=18, label=name)
     copy, sgemm = (
@@ -126,7 +127,7 @@ def roofline(rows: list[Row]) -> Any:
     corner = [low, sgemm / copy, high]
     axis.plot(corner, [min(sgemm, x * copy) for x in corner], "k-", label="copy, SGEMM")
     axis.set(xscale="log", yscale="log", xlabel="operations per byte", ylabel="GFLOP/s")
-    axis.legend(fontsize="small")
+    axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.02, 1))
     axis.grid(alpha=0.3)
     return figure
 

@@ -19,14 +19,18 @@ from typing import Any
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it becomes `path`, else it is deleted.
 
-    Folders above `path` are made. The temporary name keeps the suffix, which writers that choose
-    a format by suffix need.
+    Folders above `path` are made, and the file has the permissions of any new file. The temporary
+    name keeps the suffix, which writers that choose a format by suffix need.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         yield temporary
+        if temporary.stat().st_mode != mode:  # safetensors shuts all others out
+            temporary.chmod(mode)
         with open(temporary, "rb+") as written:  # on the disk before the name points at it
             os.fsync(written.fileno())
         os.replace(temporary, target)

@@ -34,7 +34,14 @@ def numbers(value):
 
 def test_demo_writes_every_file(finished):
     out, report = finished
-    wanted = {"reals.png", "fakes_init.png", "fakes.png", "pretrained.png", "metrics.jsonl", "model.safetensors"}
+    wanted = {
+        "reals.png",
+        "fakes_init.png",
+        "fakes.png",
+        "pretrained.png",
+        "metrics.jsonl",
+        "model.safetensors",
+    }
     wanted |= {"report.json", report["video"]}
     assert wanted <= {path.name for path in out.iterdir()}
     assert not [path.name for path in out.iterdir() if path.name.startswith(".")]

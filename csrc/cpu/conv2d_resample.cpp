@@ -5,6 +5,7 @@
 #include "common/tensor.h"
 #include "cpu/conv2d_resample_kernel.h"
 #include "cpu/isa.h"
+#include "cpu/layout.h"
 #include "cpu/result_pool.h"
 
 namespace fastgan::cpu {
@@ -37,25 +38,6 @@ void check_image(const char* op, const char* name, const Tensor& x) {
                   name, " must be a float32 CPU tensor of 4 dimensions");
   STD_TORCH_CHECK(x.size(1) > 0 && x.size(1) % kResampleChannels == 0, op, ": ", name,
                   " must have a multiple of ", kResampleChannels, " channels, got ", x.size(1));
-}
-
-// An uninitialised image in channels_last.
-Tensor empty_image(int64_t samples, int64_t channels, int64_t height, int64_t width) {
-  return empty_result({samples, channels, height, width},
-                      {std::max<int64_t>(height * width, 1) * channels, 1,
-                       std::max<int64_t>(width, 1) * channels, channels},
-                      ScalarType::Float);
-}
-
-// `x` with channels innermost: itself, also where one pixel per image makes it contiguous as well.
-Tensor channels_last(const Tensor& x) {
-  const Tensor like = empty_image(0, x.size(1), x.size(2), x.size(3));
-  bool same = true;
-  for (int d = 0; d < 4; ++d) same = same && (x.size(d) < 2 || x.stride(d) == like.stride(d));
-  if (same) return x;
-  Tensor copy = empty_image(x.size(0), x.size(1), x.size(2), x.size(3));
-  torch::stable::copy_(copy, x);
-  return copy;
 }
 
 Tensor floats(int64_t count) { return empty_result({count}, {1}, ScalarType::Float); }
@@ -166,11 +148,11 @@ Tensor up2(const Tensor& x, const Tensor& weight, const Tensor& taps, bool flip_
                   ": weight must give a multiple of ", kResampleChannels, " channels, got ",
                   call.high);
   read_taps(op, taps, flip_filter, gain, call.taps);
-  const Tensor y = empty_image(call.samples, call.high, 2 * call.height, 2 * call.width);
-  if (y.numel() == 0) return y;
+  const Tensor y = channels_last_result(call.samples, call.high, 2 * call.height, 2 * call.width);
+  if (y.numel() == 0) return in_order_of(x, y);
   // The transposed convolution scatters by the flip of the weight that correlates.
   const Tensor packed = pack(op, call, weight, true, flip_weight);
-  const Tensor low = channels_last(x);
+  const Tensor low = as_channels_last(x);
   share_up(call);
   const ResampleKernels& kernel = kernels();
   const float *from = data<float>(low), *weights = data<float>(packed);
@@ -180,7 +162,7 @@ Tensor up2(const Tensor& x, const Tensor& weight, const Tensor& taps, bool flip_
     const Tensor scratch = floats(kernel.up_scratch(call));
     kernel.up(call, from, weights, to, begin, end, mutable_data<float>(scratch));
   });
-  return y;
+  return in_order_of(x, y);
 }
 
 void check_even(const char* op, const char* name, const Tensor& x) {
@@ -199,10 +181,10 @@ Tensor down2(const Tensor& x, const Tensor& weight, const Tensor& taps, bool fli
                   ": weight must give a multiple of ", kResampleChannels, " channels, got ",
                   call.low);
   read_taps(op, taps, flip_filter, gain, call.taps);
-  const Tensor y = empty_image(call.samples, call.low, call.height, call.width);
-  if (y.numel() == 0) return y;
+  const Tensor y = channels_last_result(call.samples, call.low, call.height, call.width);
+  if (y.numel() == 0) return in_order_of(x, y);
   const Tensor packed = pack(op, call, weight, false, !flip_weight);
-  const Tensor high = channels_last(x);
+  const Tensor high = as_channels_last(x);
   share_down(call);
   const ResampleKernels& kernel = kernels();
   const float *from = data<float>(high), *weights = data<float>(packed);
@@ -212,7 +194,7 @@ Tensor down2(const Tensor& x, const Tensor& weight, const Tensor& taps, bool fli
     const Tensor scratch = floats(kernel.down_scratch(call));
     kernel.down(call, from, weights, to, begin, end, mutable_data<float>(scratch));
   });
-  return y;
+  return in_order_of(x, y);
 }
 
 // up: of conv3x3_up2 with x = low, [high, low, 3, 3]; else of conv3x3_down2 with x = high,
@@ -236,7 +218,7 @@ Tensor weight_grad(const Tensor& low_in, const Tensor& high_in, const Tensor& ta
     torch::stable::fill_(result, 0.0);
     return result;
   }
-  const Tensor low = channels_last(low_in), high = channels_last(high_in);
+  const Tensor low = as_channels_last(low_in), high = as_channels_last(high_in);
   share_grad(call);
   const ResampleKernels& kernel = kernels();
   const Tensor points = floats(kernel.points_size(call));

@@ -1,9 +1,10 @@
 // Launchers of the 3x3 convolution with stride 1 and padding 1, of its transpose and of the
-// gradient of its weight: checks, plans, threads, registration. float32 and channels last;
-// everything else is torch's.
+// gradient of its weight: checks, plans, threads, registration. float32; the kernels read and
+// write channels last, images in another order through copies. Everything else is torch's.
 #include "common/tensor.h"
 #include "cpu/conv3x3_plan.h"
 #include "cpu/isa.h"
+#include "cpu/layout.h"
 #include "cpu/result_pool.h"
 
 namespace fastgan::cpu {
@@ -73,23 +74,6 @@ void split_units(GradPlan& plan, int lanes) {
   plan.strip = std::min(strip_of(plan, floats), divide_up(plan.tiles, plan.groups));
 }
 
-Tensor channels_last_result(const Tensor& x, int64_t channels) {
-  const int64_t height = x.size(2), width = x.size(3);
-  const int64_t step = std::max<int64_t>(channels, 1);
-  return empty_result(
-      {x.size(0), channels, height, width},
-      {step * std::max<int64_t>(height * width, 1), 1, step * std::max<int64_t>(width, 1), step},
-      ScalarType::Float);
-}
-
-// x in channels last: itself, or a copy.
-Tensor as_channels_last(const Tensor& x) {
-  Tensor copy = channels_last_result(x, x.size(1));
-  if (same_strides(x, copy)) return x;
-  torch::stable::copy_(copy, x);
-  return copy;
-}
-
 // Large enough for the pool of results, so that its pages are mapped once.
 Tensor workspace(int64_t floats) {
   return empty_result({std::max<int64_t>(floats, 1 << 18)}, {1}, ScalarType::Float);
@@ -109,8 +93,8 @@ Tensor conv3x3_cpu(const Tensor& x_in, const Tensor& weight_in, bool transposed)
   STD_TORCH_CHECK(weight_in.size(2) == 3 && weight_in.size(3) == 3 &&
                       weight_in.size(transposed ? 0 : 1) == x_in.size(1),
                   "conv3x3: weight must be [C_out, C_in, 3, 3] with the channels of x");
-  const Tensor y = channels_last_result(x_in, out);
-  if (y.numel() == 0) return y;
+  const Tensor y = channels_last_result(x_in.size(0), out, x_in.size(2), x_in.size(3));
+  if (y.numel() == 0) return in_order_of(x_in, y);
   const Kernels& kernel = kernels();
   const Tensor x = as_channels_last(x_in), weight = torch::stable::contiguous(weight_in);
   Plan plan = make_plan(x, out, kernel.lanes);
@@ -128,7 +112,7 @@ Tensor conv3x3_cpu(const Tensor& x_in, const Tensor& weight_in, bool transposed)
         const Tensor scratch = workspace(kernel.scratch(plan));
         kernel.strips(plan, x_data, packed_data, y_data, mutable_data<float>(scratch), begin, end);
       });
-  return y;
+  return in_order_of(x_in, y);
 }
 
 Tensor conv3x3_weight_grad_cpu(const Tensor& x_in, const Tensor& grad_y_in) {

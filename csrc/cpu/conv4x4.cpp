@@ -1,9 +1,10 @@
 // Launchers of the 4x4 convolution with stride 2 and padding 1, of its transpose and of the
-// gradient of its weight: checks, plans, threads, registration. float32 and channels last;
-// everything else is torch's.
+// gradient of its weight: checks, plans, threads, registration. float32; the kernels read and
+// write channels last, images in another order through copies. Everything else is torch's.
 #include "common/tensor.h"
 #include "cpu/conv4x4_plan.h"
 #include "cpu/isa.h"
+#include "cpu/layout.h"
 #include "cpu/result_pool.h"
 
 namespace fastgan::cpu {
@@ -59,26 +60,6 @@ void split_panels(Plan& plan, int64_t blocks) {
   if (plan.vectors > 2 && panels(blocks, plan.vectors) * plan.groups() < threads) plan.vectors = 2;
 }
 
-Tensor channels_last_result(const Tensor& x, int64_t channels, int64_t height, int64_t width) {
-  const int64_t step = std::max<int64_t>(channels, 1);
-  return empty_result(
-      {x.size(0), channels, height, width},
-      {step * std::max<int64_t>(height * width, 1), 1, step * std::max<int64_t>(width, 1), step},
-      ScalarType::Float);
-}
-
-// x in channels last: itself, or a copy.
-Tensor as_channels_last(const Tensor& x) {
-  const int64_t channels = x.size(1), width = x.size(3);
-  const int64_t expected[4] = {channels * x.size(2) * width, 1, width * channels, channels};
-  bool same = true;
-  for (int d = 0; d < 4; ++d) same = same && (x.size(d) <= 1 || x.stride(d) == expected[d]);
-  if (same) return x;
-  Tensor copy = channels_last_result(x, channels, x.size(2), width);
-  torch::stable::copy_(copy, x);
-  return copy;
-}
-
 // Large enough for the pool of results, so that its pages are mapped once.
 Tensor workspace(int64_t floats) {
   return empty_result({std::max<int64_t>(floats, 1 << 18)}, {1}, ScalarType::Float);
@@ -122,9 +103,9 @@ Tensor conv4x4_cpu(const Tensor& x_in, const Tensor& weight_in) {
   check_weight("conv4x4", weight_in, 1, x_in.size(1));
   STD_TORCH_CHECK(x_in.size(2) >= 2 && x_in.size(3) >= 2, "conv4x4: x must be at least 2 x 2");
   const int64_t height = x_in.size(2) / 2, width = x_in.size(3) / 2;
-  const Tensor y = channels_last_result(x_in, weight_in.size(0), height, width);
-  if (y.numel() == 0) return y;
-  if (x_in.size(1) == 0) return torch::stable::zero_(const_cast<Tensor&>(y));
+  const Tensor y = channels_last_result(x_in.size(0), weight_in.size(0), height, width);
+  if (y.numel() == 0) return in_order_of(x_in, y);
+  if (x_in.size(1) == 0) return in_order_of(x_in, torch::stable::zero_(const_cast<Tensor&>(y)));
   const Tensor x = as_channels_last(x_in), weight = torch::stable::contiguous(weight_in);
   Plan plan = make_plan(x, height, width, weight.size(0), height, width,
                         [](const Plan& p) { return p.high_blocks * kPhases; });
@@ -143,7 +124,7 @@ Tensor conv4x4_cpu(const Tensor& x_in, const Tensor& weight_in) {
       kernel.down_units(plan, v, w, to, mutable_data<float>(scratch), first, count, begin, end);
     });
   });
-  return y;
+  return in_order_of(x_in, y);
 }
 
 Tensor conv4x4_transposed_cpu(const Tensor& y_in, const Tensor& weight_in, int64_t height,
@@ -153,9 +134,9 @@ Tensor conv4x4_transposed_cpu(const Tensor& y_in, const Tensor& weight_in, int64
   STD_TORCH_CHECK(
       height / 2 == y_in.size(2) && width / 2 == y_in.size(3) && height >= 2 && width >= 2,
       "conv4x4_transposed: expected twice the size of y, or one more, got ", height, " x ", width);
-  const Tensor x = channels_last_result(y_in, weight_in.size(1), height, width);
-  if (x.numel() == 0) return x;
-  if (y_in.size(1) == 0) return torch::stable::zero_(const_cast<Tensor&>(x));
+  const Tensor x = channels_last_result(y_in.size(0), weight_in.size(1), height, width);
+  if (x.numel() == 0) return in_order_of(y_in, x);
+  if (y_in.size(1) == 0) return in_order_of(y_in, torch::stable::zero_(const_cast<Tensor&>(x)));
   const Tensor y = as_channels_last(y_in), weight = torch::stable::contiguous(weight_in);
   Plan plan = make_plan(x, y.size(2), y.size(3), y.size(1), divide_up(height, 2),
                         divide_up(width, 2), [](const Plan& p) { return p.low_blocks; });
@@ -177,7 +158,7 @@ Tensor conv4x4_transposed_cpu(const Tensor& y_in, const Tensor& weight_in, int64
       });
     }
   });
-  return x;
+  return in_order_of(y_in, x);
 }
 
 Tensor conv4x4_weight_grad_cpu(const Tensor& x_in, const Tensor& y_in) {

@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from fastgan.dispatch import has_kernel, launcher
+from fastgan.ops._layout import empty_image, in_order_of, kernel_order
 from fastgan.ops._register import register, registered
 from fastgan.ops._separable import separable_taps
 
 CHANNELS = 16  # both images have a multiple of it
+LEAST_PIXELS_COPIED = 128  # of low resolution: down2 of fewer, in another order, is torch's
 
 
 def conv3x3_2x(
@@ -50,15 +52,11 @@ def _serves(x: Tensor, weight: Tensor, down: int) -> bool:
         return False
     if x.shape[1] % CHANNELS or weight.shape[0] % CHANNELS or 0 in weight.shape:
         return False
-    if down == 2 and (x.shape[2] % 2 or x.shape[3] % 2):
+    if down != 2:
+        return True
+    if x.shape[2] % 2 or x.shape[3] % 2:
         return False
-    # One pixel is both: contiguous then, as everywhere in the ops.
-    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-
-
-def _image(x: Tensor, channels: int, height: Any, width: Any) -> Tensor:
-    """Channels innermost, also where the image has one pixel."""
-    return x.new_empty((x.shape[0], height, width, channels)).permute(0, 3, 1, 2)
+    return kernel_order(x) or x.shape[0] * x.shape[2] * x.shape[3] >= 4 * LEAST_PIXELS_COPIED
 
 
 def _up2(x: Tensor, weight: Tensor, taps: Tensor, flip_weight: bool, flip_filter: bool,
@@ -69,7 +67,7 @@ def _up2(x: Tensor, weight: Tensor, taps: Tensor, flip_weight: bool, flip_filter
 
 def _up2_fake(x: Tensor, weight: Tensor, taps: Tensor, flip_weight: bool, flip_filter: bool,
               gain: float, backend: str) -> Tensor:  # fmt: skip
-    return _image(x, weight.shape[0], 2 * x.shape[2], 2 * x.shape[3])
+    return empty_image(x, weight.shape[0], 2 * x.shape[2], 2 * x.shape[3])
 
 
 def _down2(x: Tensor, weight: Tensor, taps: Tensor, flip_weight: bool, flip_filter: bool,
@@ -80,7 +78,7 @@ def _down2(x: Tensor, weight: Tensor, taps: Tensor, flip_weight: bool, flip_filt
 
 def _down2_fake(x: Tensor, weight: Tensor, taps: Tensor, flip_weight: bool, flip_filter: bool,
                 gain: float, backend: str) -> Tensor:  # fmt: skip
-    return _image(x, weight.shape[0], x.shape[2] // 2, x.shape[3] // 2)
+    return empty_image(x, weight.shape[0], x.shape[2] // 2, x.shape[3] // 2)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -91,6 +89,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _gradients(ctx: Any, grad_y: Tensor, up: bool) -> tuple[Any, ...]:
     x, weight, taps = ctx.saved_tensors
     flip_weight, flip_filter = ctx.flips
+    grad_y = in_order_of(x, grad_y)
     grad_x, grad_weight = None, None
     if ctx.needs_input_grad[0]:
         adjoint = registered.conv3x3_down2 if up else registered.conv3x3_up2

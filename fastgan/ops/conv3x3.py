@@ -17,11 +17,13 @@ from torch import Tensor
 
 from fastgan.dispatch import has_kernel, launcher
 from fastgan.ops._bfloat16_conv import conv2d
+from fastgan.ops._layout import empty_image, in_order_of, kernel_order
 from fastgan.ops._register import register, registered
 
 # Below these torch is faster: the transforms cost as much as the products that they save.
 LEAST_CHANNELS = 16
 LEAST_PIXELS = 256  # over the batch, as each weight is transformed once for all of them
+LEAST_PIXELS_COPIED = 1024  # where the image is contiguous: it and the result are copied
 LEAST_SAVING = 2  # products of the plain convolution to those of the tiles, which may overhang
 
 
@@ -39,18 +41,23 @@ def conv3x3(x: Tensor, weight: Tensor, backend: str) -> Tensor:
 
 def serves(x: Tensor, weight: Tensor, backend: str) -> bool:
     """Whether the kernel takes a call, and is faster there than torch: float32 images in
-    channels_last with enough channels and pixels. Says nothing of threads, on which no result may
-    depend."""
+    channels_last, or contiguous and large enough, with enough channels and pixels. Says nothing of
+    threads, on which no result may depend."""
     return (
         backend != "reference"
         and has_kernel("conv3x3", backend)
         and tuple(weight.shape[2:]) == (3, 3)
         and weight.shape[1] == x.shape[1]  # one group
         and x.dtype == weight.dtype == torch.float32
-        and x.is_contiguous(memory_format=torch.channels_last)
+        and _order_pays(x)
         and not torch.is_autocast_enabled(x.device.type)
         and pays(x.shape[0], x.shape[1], weight.shape[0], x.shape[2], x.shape[3])
     )
+
+
+def _order_pays(x: Tensor) -> bool:
+    pixels = x.shape[0] * x.shape[2] * x.shape[3]
+    return kernel_order(x) or (x.is_contiguous() and pixels >= LEAST_PIXELS_COPIED)
 
 
 def pays(samples: int, in_channels: int, out_channels: int, height: int, width: int) -> bool:
@@ -66,18 +73,13 @@ def pays(samples: int, in_channels: int, out_channels: int, height: int, width: 
 # The gradients of one call run on the kernels that its forward ran on.
 
 
-def _empty(x: Tensor, channels: int) -> Tensor:
-    size = (x.shape[0], channels, x.shape[2], x.shape[3])
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-
-
 def _conv(x: Tensor, weight: Tensor, transposed: bool, backend: str) -> Tensor:
     y: Tensor = launcher("conv3x3", backend)(x, weight, transposed)
     return y
 
 
 def _conv_fake(x: Tensor, weight: Tensor, transposed: bool, backend: str) -> Tensor:
-    return _empty(x, weight.shape[1 if transposed else 0])
+    return empty_image(x, weight.shape[1 if transposed else 0], x.shape[2], x.shape[3])
 
 
 def _conv_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -87,6 +89,7 @@ def _conv_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> No
 
 def _conv_backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
+    grad_y = in_order_of(x, grad_y)
     grad_x = grad_weight = None
     if ctx.needs_input_grad[0]:
         grad_x = registered.conv3x3(grad_y, weight, not ctx.transposed, ctx.backend)

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan.dispatch import has_kernel, launcher, select
+from fastgan.ops._layout import empty_image, in_order_of, kernel_order
 from fastgan.ops._register import register, registered
 
 # Below these torch is faster: the transforms cost as much as the products that they save.
 LEAST_CHANNELS = 16
+LEAST_CHANNELS_COPIED = 128  # where the image is contiguous: it and the result are copied
 LEAST_PIXELS = 128  # of low resolution over the batch: each weight is transformed for all of them
 LEAST_SAVING = 1.5  # products of the plain convolution to those of the tiles, which may overhang
 
@@ -58,8 +60,8 @@ def conv4x4_transposed(
 
 def serves(x: Tensor, weight: Tensor, dim: int, height: int, width: int, backend: str) -> bool:
     """Whether the kernel takes a call, and is faster there than torch: float32 images in
-    channels_last with enough channels and pixels. Says nothing of threads, on which no result may
-    depend.
+    channels_last, or contiguous and of many channels, with enough channels and pixels. Says nothing
+    of threads, on which no result may depend.
 
     Args:
         x: the image that is read.
@@ -75,10 +77,14 @@ def serves(x: Tensor, weight: Tensor, dim: int, height: int, width: int, backend
         and tuple(weight.shape[2:]) == (4, 4)
         and weight.shape[dim] == x.shape[1]  # one group
         and x.dtype == weight.dtype == torch.float32
-        and x.is_contiguous(memory_format=torch.channels_last)
+        and _order_pays(x, min(weight.shape[:2]))
         and not torch.is_autocast_enabled(x.device.type)
         and pays(x.shape[0], min(weight.shape[:2]), height, width)
     )
+
+
+def _order_pays(x: Tensor, channels: int) -> bool:
+    return kernel_order(x) or (x.is_contiguous() and channels >= LEAST_CHANNELS_COPIED)
 
 
 def pays(samples: int, channels: int, height: int, width: int) -> bool:
@@ -94,18 +100,13 @@ def pays(samples: int, channels: int, height: int, width: int) -> bool:
 # The gradients of one call run on the kernels that its forward ran on.
 
 
-def _empty(x: Tensor, channels: int, height: int, width: int) -> Tensor:
-    size = (x.shape[0], channels, height, width)
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-
-
 def _down(x: Tensor, weight: Tensor, backend: str) -> Tensor:
     y: Tensor = launcher("conv4x4", backend)(x, weight)
     return y
 
 
 def _down_fake(x: Tensor, weight: Tensor, backend: str) -> Tensor:
-    return _empty(x, weight.shape[0], x.shape[2] // 2, x.shape[3] // 2)
+    return empty_image(x, weight.shape[0], x.shape[2] // 2, x.shape[3] // 2)
 
 
 def _down_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -115,6 +116,7 @@ def _down_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> No
 
 def _down_backward(ctx: Any, grad_y: Tensor) -> tuple[Any, ...]:
     x, weight = ctx.saved_tensors
+    grad_y = in_order_of(x, grad_y)
     grad_x = grad_weight = None
     if ctx.needs_input_grad[0]:
         size = x.shape[2], x.shape[3]
@@ -139,7 +141,7 @@ def _up(y: Tensor, weight: Tensor, height: int, width: int, backend: str) -> Ten
 
 
 def _up_fake(y: Tensor, weight: Tensor, height: int, width: int, backend: str) -> Tensor:
-    return _empty(y, weight.shape[1], height, width)
+    return empty_image(y, weight.shape[1], height, width)
 
 
 def _up_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -149,6 +151,7 @@ def _up_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None
 
 def _up_backward(ctx: Any, grad_x: Tensor) -> tuple[Any, ...]:
     y, weight = ctx.saved_tensors
+    grad_x = in_order_of(y, grad_x)
     grad_y = grad_weight = None
     if ctx.needs_input_grad[0]:
         grad_y = registered.conv4x4(grad_x, weight, ctx.backend)

@@ -15,6 +15,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating, check_rank
+from fastgan.ops._layout import memory_format
 from fastgan.ops._register import register, registered
 from fastgan.ops._specification import differentiate
 from fastgan.reference.minibatch_std import group_of
@@ -73,12 +74,7 @@ def _forward(x: Tensor, group_size: int, num_channels: int, backend: str) -> Ten
 def _fake(x: Tensor, group_size: int, num_channels: int, backend: str) -> Tensor:
     samples, channels, height, width = x.shape
     size = (samples, channels + num_channels, height, width)
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_layout(x))
-
-
-def _layout(x: Tensor) -> torch.memory_format:
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if last else torch.contiguous_format
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -112,7 +108,7 @@ def _grad(grad_y: Tensor, x: Tensor, group_size: int, num_channels: int, backend
 def _grad_fake(
     grad_y: Tensor, x: Tensor, group_size: int, num_channels: int, backend: str
 ) -> Tensor:
-    return torch.empty_like(x, memory_format=_layout(x))
+    return torch.empty_like(x, memory_format=memory_format(x))
 
 
 def _grad_setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from fastgan.dispatch import launcher
+from fastgan.ops._layout import empty_image
 from fastgan.ops._precision import without_autocast
 from fastgan.ops._register import register, registered
 from fastgan.ops.modulated_conv2d_linear import Convolution
@@ -70,10 +70,7 @@ def _fake(x: Tensor, weight: Tensor, in_scale: Tensor, out_scale: Tensor | None,
           noise: Tensor | None, bias: Tensor | None, taps: Tensor | None, up: int,
           padding: list[int], act: str, alpha: float, gain: float, clamp: float,
           allow_tf32: bool, backend: str) -> Tensor:  # fmt: skip
-    size = (x.shape[0], weight.shape[0], *output_size(x, weight, up, tuple(padding)))
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=layout)
+    return empty_image(x, weight.shape[0], *output_size(x, weight, up, tuple(padding)))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fastgan.dispatch import launcher
+from fastgan.ops._layout import memory_format
 from fastgan.ops._register import register, registered
 
 
@@ -31,10 +32,7 @@ def modulated_conv2d_scale_grad(
 
 def image_like(x: Tensor) -> Tensor:
     """An empty tensor in x's shape, in channels_last if x is in that, else contiguous."""
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.empty_like(
-        x, memory_format=torch.channels_last if channels_last else torch.contiguous_format
-    )
+    return torch.empty_like(x, memory_format=memory_format(x))
 
 
 def _scale(x: Tensor, scale: Tensor, noise: Tensor | None, backend: str) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating, check_rank, check_same
+from fastgan.ops._layout import memory_format
 from fastgan.ops._register import register, registered
 from fastgan.reference.bias_act import ACTIVATIONS
 
@@ -114,9 +115,7 @@ def _forward(x: Tensor, noise: Tensor | None, bias: Tensor | None, act: str, alp
 
 def _fake(x: Tensor, noise: Tensor | None, bias: Tensor | None, act: str, alpha: float,
           gain: float, clamp: float, backend: str) -> Tensor:  # fmt: skip
-    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    layout = torch.channels_last if last else torch.contiguous_format
-    return torch.empty_like(x, memory_format=layout)
+    return torch.empty_like(x, memory_format=memory_format(x))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from fastgan import reference
 from fastgan.dispatch import launcher, select
 from fastgan.ops._check import check_floating, check_rank, padding4, pair
+from fastgan.ops._layout import memory_format
 from fastgan.ops._register import register, registered
 
 
@@ -113,7 +114,7 @@ def upfirdn2d(
         y = reference.upfirdn2d(
             x, taps, up=up, down=down, padding=cut, flip_filter=flip_filter, gain=float(gain)
         )
-        return y.contiguous(memory_format=_memory_format(x))
+        return y.contiguous(memory_format=memory_format(x))
     result: Tensor = registered.upfirdn2d(x, taps, up, down, cut, flip_filter, float(gain), chosen)
     return result
 
@@ -253,13 +254,7 @@ def _fake(x: Tensor, filter: Tensor, up: list[int], down: list[int], padding: li
         _output_size(x.shape[2], up[1], padding[2] + padding[3], height, down[1]),
         _output_size(x.shape[3], up[0], padding[0] + padding[1], width, down[0]),
     )
-    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=_memory_format(x))
-
-
-def _memory_format(x: Tensor) -> torch.memory_format:
-    # One channel or one pixel is both: contiguous then, as in csrc/common/tensor.h.
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
+    return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

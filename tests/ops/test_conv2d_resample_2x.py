@@ -71,6 +71,7 @@ def _all_orders(function: Any, x: Tensor, weight: Tensor) -> list[Tensor]:
 
 def _compare(way: str, shape: str, **options: Any) -> None:
     options = OPTIONS[way] | options
+    layout = options.pop("layout", torch.channels_last)
 
     def specification(x: Tensor, weight: Tensor) -> Tensor:
         return reference.conv2d_resample(x, weight, TAPS, padding=(1, 1, 1, 1), **options)
@@ -79,6 +80,7 @@ def _compare(way: str, shape: str, **options: Any) -> None:
         return ops.conv2d_resample(x, weight, TAPS, padding=1, backend="cpp", **options)
 
     x, weight = _case(way, shape)
+    x = x.contiguous(memory_format=layout)
     exact = _all_orders(specification, x.double(), weight.double())
     rounded = _all_orders(specification, x, weight)
     for actual, plain, double in zip(_all_orders(op, x, weight), rounded, exact, strict=True):
@@ -95,6 +97,28 @@ def test_values_and_gradients_to_second_order(
     # One value, two first gradients, and two or more kernels for each of the second ones.
     assert len(launched) >= 7
     assert set(launched) == set(NAMES)
+
+
+@pytest.mark.parametrize("way", list(OPTIONS))
+@pytest.mark.parametrize("shape", ["square", "large_tiles"])
+def test_contiguous_images_to_second_order(
+    shape: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with _counted(monkeypatch) as launched:
+        _compare(way, shape, layout=torch.contiguous_format)
+    assert set(launched) == set(NAMES)
+
+
+@pytest.mark.parametrize("way", list(OPTIONS))
+def test_gradients_stay_in_the_order_of_the_image(way: str) -> None:
+    x, weight = _case(way, "square")
+    for image in (x, x.contiguous()):
+        image.requires_grad_()
+        y = ops.conv2d_resample(image, weight, TAPS, padding=1, backend="cpp", **OPTIONS[way])
+        (grad,) = torch.autograd.grad(y, image, torch.ones_like(y).contiguous())
+        for result in (y, grad):
+            assert (result.stride(1) == 1) == (image is x)
+            assert result.is_contiguous() == (image is not x)
 
 
 @pytest.mark.parametrize("way", list(OPTIONS))
@@ -167,7 +191,6 @@ def test_empty_batch(way: str) -> None:
 
 
 FALLBACKS: dict[str, dict[str, Any]] = {
-    "contiguous": {"layout": torch.contiguous_format},
     "float64": {"dtype": torch.float64},
     "bfloat16": {"dtype": torch.bfloat16},
     "six_taps": {"filter": ops.setup_filter([1, 4, 6, 6, 4, 1])},
@@ -178,13 +201,19 @@ FALLBACKS: dict[str, dict[str, Any]] = {
     "groups": {"groups": 2},
     "channels": {"channels": 24},
     "odd_size": {"size": 7},
+    "small_and_contiguous": {"layout": torch.contiguous_format},
 }
 
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    # Every size can be doubled.
-    [(name, way) for name in FALLBACKS for way in OPTIONS if (name, way) != ("odd_size", "up")],
+    # Every size can be doubled, and the kernel for it is faster at any.
+    [
+        (name, way)
+        for name in FALLBACKS
+        for way in OPTIONS
+        if way == "down" or name not in ("odd_size", "small_and_contiguous")
+    ],
 )
 def test_other_calls_are_composed(name: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     change = FALLBACKS[name]
@@ -247,7 +276,7 @@ def test_ops_take_images_in_any_layout(layout: str) -> None:
     rounded = reference.conv2d_resample(x, weight, filter, up=2, padding=cut)
     exact = reference.conv2d_resample(x.double(), weight.double(), filter, up=2, padding=cut)
     assert_close_to_exact(y, rounded, exact)
-    assert y.stride(1) == 1
+    assert y.is_contiguous()
 
 
 @pytest.mark.parametrize(

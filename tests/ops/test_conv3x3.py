@@ -88,6 +88,7 @@ def test_kernels_take_any_layout(kernel_backend: str) -> None:
     wide = x.contiguous().repeat_interleave(2, dim=3)[..., ::2]
     flipped = weight.transpose(0, 1).contiguous().transpose(0, 1)
     assert torch.equal(kernels.conv3x3(wide, flipped, False), kernels.conv3x3(x, weight, False))
+    assert kernels.conv3x3(wide, weight, False).is_contiguous()
     constant = torch.ones(()).expand(grad_y.shape)
     assert torch.equal(
         kernels.conv3x3_weight_grad(wide, constant),
@@ -141,11 +142,15 @@ def test_float64_is_torchs_to_second_order(kernel_backend: str) -> None:
 def test_serves_what_pays_and_leaves_the_rest_to_torch(kernel_backend: str) -> None:
     x, weight, _ = tensors(PAYS)
     assert serves(x, weight, kernel_backend)
+    wide = images(1, weight.shape[1], 64, 64).contiguous()
+    assert serves(wide[:, :, :16].contiguous(), weight, kernel_backend)
+    assert not serves(wide[:, :, :15].contiguous(), weight, kernel_backend)
     for other, kernel in (
         (x.double(), weight.double()),
         (x.bfloat16(), weight.bfloat16()),
         (x.contiguous(), weight),  # the copies would cost what the products save
         (x[..., ::2], weight),
+        (wide[..., ::2], weight),
         (x[:0], weight),
         (x[:1, :, :4, :4].contiguous(memory_format=torch.channels_last), weight),
         (x, weight[:, :, :1, :1]),
@@ -182,7 +187,7 @@ def test_conv2d_resample_and_modulated_conv2d_use_it(
 @pytest.mark.parametrize("transposed", [False, True])
 def test_opcheck(transposed: bool, kernel_backend: str) -> None:
     x, weight, grad_y = tensors((2, 4, 6, 5, 7))
-    image = grad_y if transposed else x
+    image = grad_y if transposed else x.contiguous()
     torch.library.opcheck(
         torch.ops.fastgan.conv3x3,
         (image.requires_grad_(), weight.requires_grad_(), transposed, kernel_backend),

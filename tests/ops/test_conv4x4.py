@@ -102,8 +102,10 @@ def test_kernels_take_any_layout(kernel_backend: str) -> None:
     x, weight, y = tensors((2, 20, 24, 9, 7))
     wide = x.contiguous().repeat_interleave(2, dim=3)[..., ::2]
     flipped = weight.transpose(0, 1).contiguous().transpose(0, 1)
-    for one, two in zip(run(wide, flipped, y.contiguous()), run(x, weight, y), strict=True):
+    found = run(wide, flipped, y.contiguous())
+    for one, two in zip(found, run(x, weight, y), strict=True):
         assert torch.equal(one, two)
+        assert one.is_contiguous()
 
 
 def derivatives(function: Any, x: Tensor, weight: Tensor, upstream: Tensor) -> list[Tensor]:
@@ -157,11 +159,14 @@ def test_float64_is_torchs_to_second_order(kernel_backend: str) -> None:
 def test_serves_what_pays_and_leaves_the_rest_to_torch(kernel_backend: str) -> None:
     x, weight, _ = tensors(PAYS)
     assert serves(x, weight, 1, 4, 4, kernel_backend)
+    many, wide = torch.zeros(128, 128, 4, 4), torch.zeros(8, 128, 8, 16)
+    assert serves(wide, many, 1, 4, 8, kernel_backend)
     for other, kernel in (
         (x.double(), weight.double()),
         (x.bfloat16(), weight.bfloat16()),
         (x.contiguous(), weight),  # the copies would cost what the products save
         (x[..., ::2], weight),
+        (wide[..., ::2], many),
         (x, weight[:, :, :3, :3]),
         (x, weight[:, :8]),
         (x, weight[:8]),

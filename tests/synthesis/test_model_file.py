@@ -38,6 +38,12 @@ def test_half_precision_files_become_float32(tmp_path):
         torch.testing.assert_close(loaded[name], value.to(loaded[name].dtype), rtol=0, atol=0)
 
 
+def test_a_model_may_be_read_by_those_who_may_read_other_files(tmp_path):
+    (tmp_path / "plain").touch()
+    path = save_model(tmp_path / "model.safetensors", SPEC.build(), info())
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 @pytest.fixture
 def saved(tmp_path):
     generator = SPEC.build().eval()

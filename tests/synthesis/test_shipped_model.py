@@ -46,7 +46,7 @@ def test_images_are_as_varied_and_as_bright_as_the_data():
     reals = np.stack([dataset.image(16 * i).permute(1, 2, 0).numpy() for i in range(256)])
     assert 0.85 < mean_distance(fakes) / mean_distance(reals) < 1.15
     assert np.abs(fakes.mean(axis=(0, 1, 2)) - reals.mean(axis=(0, 1, 2))).max() < 12
-    distances = ((fakes[:, None, ::4, ::4] - fakes[None, :, ::4, ::4].astype(np.float32)) ** 2).mean(
-        axis=(2, 3, 4)
-    )
+    distances = (
+        (fakes[:, None, ::4, ::4] - fakes[None, :, ::4, ::4].astype(np.float32)) ** 2
+    ).mean(axis=(2, 3, 4))
     assert distances[~np.eye(256, dtype=bool)].min() > 10  # no two are the same
