@@ -1,4 +1,4 @@
-"""The trained generator that comes with the package: small, sound, varied, and as its report says."""
+"""The trained generator that comes with the package: small, sound, varied, as its report says."""
 
 import json
 
