@@ -16,6 +16,7 @@ from fastgan.config import TrainConfig
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
 from fastgan.training import distributed
+from fastgan.training.allocator import ReturnMemory
 from fastgan.training.checkpoint import load_checkpoint
 from fastgan.training.guard import Guard
 from fastgan.training.hooks import Hook
@@ -69,7 +70,8 @@ def train(
             print(*transfers, sep="\n")
     observers = default_hooks(config, Path(out_dir)) if hooks is None else tuple(hooks)
     # Only one process writes; a recipe's own hooks are part of training and run in all.
-    every_hook = (*state.recipe.hooks, *(observers if distributed.rank() == 0 else ()))
+    writers = observers if distributed.rank() == 0 else ()
+    every_hook = (ReturnMemory(), *state.recipe.hooks, *writers)
     guard = Guard(Path(out_dir), None if resume is None else Path(resume))
     step = (state.recipe.step_type or Step)(state)
     watcher = profile if distributed.rank() == 0 else None
