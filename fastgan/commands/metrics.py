@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,7 +77,7 @@ class Options:
 
         names = evaluate.parse_metrics(self.metrics)
         self._check()
-        with _processes():
+        with sharding.joined():
             extractor = extractors.make_extractor(
                 self.extractor, weights=self.extractor_weights, size=self.extractor_size,
                 device=self.device,
@@ -266,21 +265,6 @@ def _progress(name: str) -> Iterator[Progress]:
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Join the processes that torchrun started, if it did."""
-    from torch import distributed
-
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized()
-    if several:
-        distributed.init_process_group("gloo")
-    try:
-        yield
-    finally:
-        if several:
-            distributed.destroy_process_group()
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:

@@ -55,24 +55,33 @@ class Options(Selection):
     config: TrainConfig
 
     def run(self) -> int:
-        """Open the data and train."""
-        from fastgan import recipes
-        from fastgan.training import Profile, keep_freed_memory, train
+        """Open the data and train, as one of several processes if torchrun started them."""
+        from fastgan.training import distributed, keep_freed_memory
+        from fastgan.training.state import resolve_device
 
         keep_freed_memory()
+        on_cuda = distributed.launched() > 1 and resolve_device(self.config.device).type == "cuda"
+        with distributed.joined(on_cuda=on_cuda):
+            return self._train(is_first=distributed.rank() == 0)
+
+    def _train(self, *, is_first: bool) -> int:
+        from fastgan import recipes
+        from fastgan.training import Profile, train
+
         out = self.out or Path("out") / self.recipe
         resume = None if self.resume is None else _checkpoint(self.resume, out)
         if resume is None:
             _refuse_overwriting(out)
         dataset = self.source.open()
         out.mkdir(parents=True, exist_ok=True)
-        if resume is None:
+        say = print if is_first else _say_nothing
+        if resume is None and is_first:
             _remember(self, out)
         shape = " x ".join(map(str, dataset.image_shape))
         settings = f"preset {self.preset}" if resume is None else f"from {resume}"
-        print(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
+        say(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
         for remark in recipes.remarks(self.recipe, self.config, dataset):
-            print(remark)
+            say(remark)
         profile = Profile(out, self.profile_steps) if self.profile else None
         recipe = recipes.get(self.recipe)
         state = train(
@@ -80,8 +89,12 @@ class Options(Selection):
             profile=profile,
         )  # fmt: skip
         how = f"stopped: {state.stopped}" if state.stopped else "finished"
-        print(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
+        say(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
         return 130 if state.stopped and state.stopped.startswith("interrupted") else 0
+
+
+def _say_nothing(line: str) -> None:
+    """In the place of print, in all processes but the first."""
 
 
 def prepare(argv: Sequence[str], base: type[Selection] = Options) -> tuple[type, list[str]]:
@@ -121,7 +134,7 @@ def _settings(chosen: Selection, argv: Sequence[str]) -> Any:
     if recipes.full_name(chosen.recipe, preset) in recipes.fitted_presets(chosen.recipe):
         peek, _ = tyro.cli(Peek, prog="fastgan train", args=argv, return_unknown_args=True)
         size = peek.image_size()
-    return recipes.preset(chosen.recipe, preset, size, distributed.world())
+    return recipes.preset(chosen.recipe, preset, size, distributed.launched())
 
 
 def suggest_preset(recipe: str) -> str:
