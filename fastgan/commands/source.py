@@ -33,6 +33,11 @@ class Source:
     resize_filter: Literal["lanczos", "box"] = "lanczos"
     """How to resize: lanczos is sharp, box is plain averaging."""
 
+    @property
+    def is_file(self) -> bool:
+        """Whether `data` is a path."""
+        return self.data not in (*POINTS, "shipped")
+
     def open(self) -> Dataset:
         """Read the data set.
 

@@ -70,13 +70,13 @@ class Options(Selection):
 
         out = self.out or Path("out") / self.recipe
         resume = None if self.resume is None else _checkpoint(self.resume, out)
-        if resume is None:
+        if resume is None or resume.absolute().parents[1] != out.absolute():
             _refuse_overwriting(out)
         dataset = self.source.open()
         out.mkdir(parents=True, exist_ok=True)
         say = print if is_first else _say_nothing
-        if resume is None and is_first:
-            _remember(self, out)
+        if is_first:
+            _remember(self, out, None if resume is None else resume.absolute().parents[1])
         shape = " x ".join(map(str, dataset.image_shape))
         settings = f"preset {self.preset}" if resume is None else f"from {resume}"
         say(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
@@ -115,6 +115,11 @@ def prepare(argv: Sequence[str], base: type[Selection] = Options) -> tuple[type,
     argv = _complete_resume(argv)
     known = [word for word in argv if word not in ("-h", "--help")]
     chosen, _ = tyro.cli(Selection, prog="fastgan train", args=known, return_unknown_args=True)
+    if chosen.resume is not None and chosen.preset is not None:
+        raise ConfigError(
+            "preset: a resumed run has its settings; leave out --preset, and give what may change "
+            "(--total-kimg, intervals) by its own option"
+        )
     if chosen.resume is not None:
         return _options(base, *_resumed(chosen, chosen.resume)), argv
     chosen = replace(chosen, preset=chosen.preset or suggest_preset(chosen.recipe))
@@ -189,18 +194,37 @@ def _resumed(chosen: Selection, resume: str) -> tuple[Selection, Any, Source | N
     out = chosen.out or Path("out") / chosen.recipe
     checkpoint = _checkpoint(resume, out)
     about = read_about(checkpoint)
-    run = checkpoint.parents[1]
+    run = checkpoint.absolute().parents[1]
     config = recipes.get(about["recipe"]).Config.from_json(json.dumps(about["config"]))
     chosen = Selection(recipe=about["recipe"], out=chosen.out or run, resume=resume)
     return chosen, config, _remembered(run)
 
 
-def _remember(options: Options, out: Path) -> None:
+def _remember(options: Options, out: Path, run: Path | None) -> None:
+    """Note where the data is, for a resume from any folder, and what the run began with.
+
+    Args:
+        run: the folder of the run that goes on in `out`, None for a new one.
+    """
     from fastgan.files import write_json
 
-    start = None if options.init_from is None else str(options.init_from)
-    values = {"recipe": options.recipe, "source": asdict(options.source), "init_from": start}
-    write_json(out / RUN_FILE, values)
+    source = asdict(options.source)
+    if options.source.is_file:
+        source["data"] = str(Path(options.source.data).absolute())
+    start = None if options.init_from is None else str(options.init_from.absolute())
+    if run is not None and (run / RUN_FILE).is_file():
+        start = _read_run(run / RUN_FILE).get("init_from")
+    write_json(out / RUN_FILE, {"recipe": options.recipe, "source": source, "init_from": start})
+
+
+def _read_run(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError("no object")
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: damaged ({error}); delete it and pass --data") from error
+    return values
 
 
 def _remembered(run: Path) -> Source | None:
@@ -208,7 +232,7 @@ def _remembered(run: Path) -> Source | None:
     if not file.is_file():
         return None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))["source"]
+        values = _read_run(file)["source"]
         size = values["resolution"]  # JSON has no tuples
         return Source(**{**values, "resolution": tuple(size) if isinstance(size, list) else size})
     except (KeyError, TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ from fastgan.config import TrainConfig
 from fastgan.files import replacing, write_json
 from fastgan.synthesis.images import Metadata, make_grid, save_png, to_uint8
 from fastgan.synthesis.model_file import ModelInfo, save_model
-from fastgan.training.checkpoint import save_checkpoint
+from fastgan.training.checkpoint import save_checkpoint, take_folder
 from fastgan.training.display import Display
 from fastgan.training.hooks import Averages, Every, Hook
 from fastgan.training.scatter import scatter
@@ -216,6 +216,7 @@ class Checkpoints(Hook):
         self._every = Every(kimg)
 
     def on_start(self, state: TrainingState) -> None:
+        take_folder(state, self.out_dir)
         self._every.due(state.images_seen)
 
     def on_step(self, state: TrainingState, means: Mapping[str, Tensor]) -> None:
@@ -272,7 +273,7 @@ class Summary(Hook):
             "steps": state.step,
             "kimg": state.images_seen / 1000,
             "rollbacks": state.rollbacks,
-            "alarms": list(state.alarms),
+            "alarms": [*state.alarms, *state.remarks],
             "seconds": round(state.seconds, 1),
             "images_per_second": round(speed, 2),
             "device": str(state.device),

@@ -41,7 +41,9 @@ class TrainingState:
         started: when this start began, on the monotonic clock.
         stopped: why the run ends before its length is reached, None while it goes on.
         span: marks the parts of a step for a profile, see profile.py.
-        alarms: what the guard finds wrong, or suspects, as of its last look; see guard.py.
+        alarms: what spoils weights and the guard finds, or suspects, as of its last look; a
+            checkpoint with any is not returned to. See guard.py.
+        remarks: what else it finds, which calls for advice alone.
         rollbacks: how often the guard took the run back to a checkpoint.
     """
 
@@ -59,6 +61,7 @@ class TrainingState:
     stopped: str | None = None
     span: Span = unwatched
     alarms: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     rollbacks: int = 0
 
     @property
