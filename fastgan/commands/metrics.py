@@ -138,6 +138,9 @@ class Measurement:
         self.labels = self._label_rows(dataset, info.c_dim)
         real = RealImages(dataset, options.split, mirror=options.mirror)
         evaluate.check_counts(self.names, len(real), options.samples, options.kid_subset)
+        if "ppl" in self.names and not hasattr(generator, "mapping"):
+            kind = type(generator).__name__
+            raise ConfigError(f"metrics: ppl needs w, {kind} has none; take ppl-z")
         found: list[Score] = []
         if set(self.names) - evaluate.OF_GENERATOR:
             comparison = self._compare(generator, real)
@@ -188,8 +191,9 @@ class Measurement:
         keep = keep or options.floor
         with _progress("reals") as progress:
             reals = collect.collect_reference(
-                real, self.extractor, keep=keep, cache=options.cache, progress=progress
-            )
+                real, self.extractor, keep=keep, cache=options.cache, batch=options.batch,
+                progress=progress,
+            )  # fmt: skip
         with _progress("fakes") as progress:
             made = collect.collect(
                 fakes, self.extractor, keep=keep, logits="is" in self.names,
@@ -246,7 +250,7 @@ class Measurement:
             labels = labels_for_seeds(c_dim, range(options.ppl_pairs), labels)
         found = generator_path_length(
             generator.to(options.device), self.extractor, pairs=options.ppl_pairs,
-            space=space, labels=labels, seed=options.seed,
+            space=space, labels=labels, seed=options.seed, batch=options.batch // 2,
         )  # fmt: skip
         return Score(
             f"PPL-{space.upper()}{self.extractor.names.suffix}", found.mean,

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -76,11 +76,11 @@ def train(
     step = (state.recipe.step_type or Step)(state)
     watcher = profile if distributed.rank() == 0 else None
 
-    for hook in (guard, *every_hook):
-        hook.on_start(state)
-    if watcher is not None:
-        watcher.start(state)
-    with stop_on_interrupt(state):
+    with _closing(every_hook, state), stop_on_interrupt(state):
+        for hook in (guard, *every_hook):
+            hook.on_start(state)
+        if watcher is not None:
+            watcher.start(state)
         while state.images_seen < config.total_images and not _must_stop(state):
             with state.span(STEP):
                 means = step()
@@ -88,11 +88,23 @@ def train(
                     _after_step(state, means, guard, every_hook)
             if watcher is not None:
                 watcher.between_steps(state)
-    for hook in (guard, *every_hook):  # the guard first, so that nothing of a NaN is saved
-        hook.on_end(state)
-    if watcher is not None:
-        watcher.finish(state)
+        for hook in (guard, *every_hook):  # the guard first, so that nothing of a NaN is saved
+            hook.on_end(state)
+        if watcher is not None:
+            watcher.finish(state)
     return state
+
+
+@contextmanager
+def _closing(hooks: Sequence[Hook], state: TrainingState) -> Iterator[None]:
+    """Let hooks put things in order when an error ends the run, and pass it on."""
+    try:
+        yield
+    except BaseException:
+        for hook in hooks:
+            with suppress(Exception):  # the error that is on its way says more
+                hook.on_error(state)
+        raise
 
 
 def _after_step(

@@ -23,7 +23,7 @@ from fastgan.synthesis.model_file import ModelInfo, save_model
 from fastgan.training.checkpoint import save_checkpoint, take_folder
 from fastgan.training.display import Display
 from fastgan.training.hooks import Averages, Every, Hook
-from fastgan.training.scatter import scatter
+from fastgan.training.scatter import extent_of, scatter
 from fastgan.training.scores import Scores
 from fastgan.training.state import TrainingState
 
@@ -49,8 +49,8 @@ def default_hooks(config: TrainConfig, out_dir: Path) -> tuple[Hook, ...]:
 class Writer(Protocol):
     """Takes lines of metrics somewhere."""
 
-    def start(self, step: int) -> None:
-        """Begin, or go on after `step`."""
+    def start(self, step: int, images: int) -> None:
+        """Begin, or go on after `step` and so many images; what is there of later ones goes."""
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Take one line."""
@@ -86,7 +86,7 @@ class Metrics(Hook):
         self._every.due(state.images_seen)
         self._since = (state.images_seen, state.seconds)
         for writer in self.writers:
-            writer.start(state.step)
+            writer.start(state.step, state.images_seen)
 
     def on_step(self, state: TrainingState, means: Mapping[str, Tensor]) -> None:
         self._averages.add(means)
@@ -100,6 +100,9 @@ class Metrics(Hook):
     def on_end(self, state: TrainingState) -> None:
         if state.images_seen > self._since[0]:
             self._write_line(state)
+        self.on_error(state)
+
+    def on_error(self, state: TrainingState) -> None:
         for writer in self.writers:
             writer.close()
 
@@ -125,7 +128,7 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def start(self, step: int) -> None:
+    def start(self, step: int, images: int) -> None:
         kept = []
         if step > 0 and self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines()
@@ -148,13 +151,14 @@ class TensorBoard:
         self.folder = folder
         self._writer: Any = None
 
-    def start(self, step: int) -> None:
+    def start(self, step: int, images: int) -> None:
         # Imported here: it takes seconds, and only training needs it.
         from torch.utils.tensorboard import SummaryWriter
 
         if self._writer is not None:
             self._writer.close()
-        self._writer = SummaryWriter(str(self.folder))
+        purge = images + 1 if images > 0 else None
+        self._writer = SummaryWriter(str(self.folder), purge_step=purge)
 
     def write(self, line: Mapping[str, Any]) -> None:
         for name, value in line.items():
@@ -162,7 +166,8 @@ class TensorBoard:
                 self._writer.add_scalar(name, value, round(line["kimg"] * 1000))
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 class SampleGrids(Hook):
@@ -195,7 +200,10 @@ class SampleGrids(Hook):
 
     def _write(self, state: TrainingState) -> None:
         fakes = state.sample(self.count)
-        picture = make_grid(to_uint8(fakes)) if fakes.ndim == 4 else scatter(fakes)
+        is_images = fakes.ndim == 4
+        picture = (
+            make_grid(to_uint8(fakes)) if is_images else scatter(fakes, extent_of(state.dataset))
+        )
         seen = state.images_seen
         about: Metadata = {"synthetic": True, "recipe": state.name, "images_seen": seen}
         save_png(self.folder / f"{seen:09d}.png", picture, about)

@@ -179,3 +179,9 @@ def _check_batch(config: TrainConfig, recipe: TrainingRecipe) -> None:
             f"batch: expected at least {world * shrink} (processes {world} times the share that "
             f"a regulariser uses, 1/{shrink}), got {config.batch}"
         )
+    pack = getattr(config, "pack", 1)
+    if pack > 1 and config.batch % (world * pack):
+        raise ConfigError(
+            f"batch: expected a multiple of {world * pack} (processes {world} times pack {pack}), "
+            f"got {config.batch}"
+        )
