@@ -92,6 +92,8 @@ class Options:
         for name in ("samples", "kid_subset", "ppl_pairs", "batch"):
             if getattr(self, name) < 2:
                 raise ConfigError(f"{name}: expected at least 2, got {getattr(self, name)}")
+        if self.out.is_dir():
+            raise ConfigError(f"out: expected a file for the scores, {self.out} is a folder")
         if self.seed < 0:
             raise ConfigError(f"seed: expected at least 0, got {self.seed}")
 
@@ -161,7 +163,7 @@ class Measurement:
         channels, height, width = image_shape
         if source.resolution is None and height == width:
             source = replace(source, resolution=height)
-        if source.image_channels is None and channels in (1, 3):
+        if source.image_channels is None and channels in (1, 3, 4):
             source = replace(source, image_channels=channels)  # type: ignore[arg-type]
         dataset = source.open()
         if tuple(dataset.image_shape) != image_shape:

@@ -38,7 +38,7 @@ class Selection:
     init_from: Path | None = None
     """Start a new run from trained weights, whatever fits by name and shape: a checkpoint, the
     folder of a run, or a model.safetensors, which has no discriminator. See --freeze-d.
-    Its ada_kimg is 100 unless given."""
+    The new run's --ada-kimg is 100 unless given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,8 @@ class Options(Selection):
     The settings of the recipe, listed last, start from the preset's values."""
 
     profile: bool = False
-    """Time the parts of a few steps, print the table, write a trace for Chrome, and stop."""
+    """Time the parts of a few steps, print the table, write a trace for Chrome, and stop; no
+    checkpoint and no model is written."""
     profile_steps: int | None = None
     """How many steps, after two of warm-up. Left out: until each lazy penalty has been due."""
     source: Source
@@ -56,11 +57,11 @@ class Options(Selection):
 
     def run(self) -> int:
         """Open the data and train, as one of several processes if torchrun started them."""
+        from fastgan.devices import usable_device
         from fastgan.training import distributed, keep_freed_memory
-        from fastgan.training.state import resolve_device
 
         keep_freed_memory()
-        on_cuda = distributed.launched() > 1 and resolve_device(self.config.device).type == "cuda"
+        on_cuda = distributed.launched() > 1 and usable_device(self.config.device).type == "cuda"
         with distributed.joined(on_cuda=on_cuda):
             return self._train(is_first=distributed.rank() == 0)
 
@@ -68,14 +69,17 @@ class Options(Selection):
         from fastgan import recipes
         from fastgan.training import Profile, train
 
+        if self.profile_steps is not None and not self.profile:
+            raise ConfigError("profile-steps: needs --profile")
         out = self.out or Path("out") / self.recipe
         resume = None if self.resume is None else _checkpoint(self.resume, out)
-        if resume is None or resume.absolute().parents[1] != out.absolute():
+        is_new = resume is None or resume.absolute().parents[1] != out.absolute()
+        if is_new and not self.profile:
             _refuse_overwriting(out)
         dataset = self.source.open()
         out.mkdir(parents=True, exist_ok=True)
         say = print if is_first else _say_nothing
-        if is_first:
+        if is_first and not self.profile:
             _remember(self, out, None if resume is None else resume.absolute().parents[1])
         shape = " x ".join(map(str, dataset.image_shape))
         settings = f"preset {self.preset}" if resume is None else f"from {resume}"
@@ -233,6 +237,8 @@ def _remembered(run: Path) -> Source | None:
         return None
     try:
         values = _read_run(file)["source"]
+        if not isinstance(values["data"], str):
+            raise TypeError(f"data is {values['data']!r}")
         size = values["resolution"]  # JSON has no tuples
         return Source(**{**values, "resolution": tuple(size) if isinstance(size, list) else size})
     except (KeyError, TypeError, ValueError) as error:

@@ -22,7 +22,7 @@ from fastgan.training.guard import Guard
 from fastgan.training.hooks import Hook
 from fastgan.training.profile import Profile
 from fastgan.training.recipe import RecipeModule
-from fastgan.training.report import default_hooks
+from fastgan.training.report import default_hooks, profile_hooks
 from fastgan.training.spans import LOGGING, STEP
 from fastgan.training.state import TrainingState, start_state
 from fastgan.training.step import Step
@@ -51,7 +51,8 @@ def train(
         init_from: a checkpoint, the folder of a run, or a model file, whose weights a new run
             starts from, see transfer.py; what was taken over is printed.
         hooks: instead of the log, display, samples, checkpoints and model file of `report`.
-        profile: times some steps, one process's, and ends the run after them.
+        profile: times some steps, one process's, and ends the run after them; its trace is the
+            only file that is written.
 
     Returns: the state at the end; `stopped` says why it ended early, or is None.
     Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError, see guard.py.
@@ -68,9 +69,10 @@ def train(
         transfers = initialize_from(state, Path(init_from))
         if distributed.rank() == 0:
             print(*transfers, sep="\n")
-    observers = default_hooks(config, Path(out_dir)) if hooks is None else tuple(hooks)
+    if hooks is None:
+        hooks = profile_hooks(config) if profile else default_hooks(config, Path(out_dir))
     # Only one process writes; a recipe's own hooks are part of training and run in all.
-    writers = observers if distributed.rank() == 0 else ()
+    writers = tuple(hooks) if distributed.rank() == 0 else ()
     every_hook = (ReturnMemory(), *state.recipe.hooks, *writers)
     guard = Guard(Path(out_dir), None if resume is None else Path(resume))
     step = (state.recipe.step_type or Step)(state)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fastgan.config import TrainConfig
 from fastgan.data import Dataset, EpochSampler, flips
+from fastgan.devices import usable_device
 from fastgan.errors import ConfigError
 from fastgan.training import distributed
 from fastgan.training.context import DataBatch, StepContext
@@ -143,7 +144,7 @@ def start_state(config: TrainConfig, recipe: RecipeModule, dataset: Dataset) -> 
         ConfigError: the device is not there, or settings do not fit the dataset or the number of
             processes.
     """
-    device = resolve_device(config.device)
+    device = usable_device(config.device)
     torch.manual_seed(config.seed)
     built = recipe.build(config, dataset)
     _check_batch(config, built)
@@ -153,22 +154,6 @@ def start_state(config: TrainConfig, recipe: RecipeModule, dataset: Dataset) -> 
         players[side] = PlayerState(player, regularizers, device, DTYPES[config.precision])
     order = EpochSampler(len(dataset), config.seed)
     return TrainingState(recipe.NAME, config, built, dataset, players, order, device)
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is CUDA where there is one, else the CPU.
-
-    Raises: ConfigError when there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device: cannot use {name!r} ({reason}); try cpu or auto") from error
-    return device
 
 
 def _check_batch(config: TrainConfig, recipe: TrainingRecipe) -> None:

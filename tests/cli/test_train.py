@@ -136,3 +136,24 @@ def test_an_unwritable_out_gets_one_line(complaint, folder, tmp_path):
 def test_an_unknown_backend_gets_one_line(backend, complaint, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTGAN_BACKEND", backend)
     assert "abacus" in complaint("train", "--data", folder, "--out", tmp_path / "x", *TINY)
+
+
+def test_a_profile_leaves_the_folder_to_the_run(complaint, folder, tmp_path, capsys):
+    out = tmp_path / "run"
+    start = ["train", "--data", str(folder), "--out", str(out), *TINY]
+    assert main([*start, "--profile", "--profile-steps", "2"]) == 0
+    assert "images/s" in capsys.readouterr().out
+    assert [path.name for path in out.iterdir()] == ["trace.json"]
+    assert main([*start, "--total-kimg", "0.004"]) == 0
+    assert "--profile" in complaint(*start, "--resume", out, "--profile-steps", "2")
+
+
+def test_relativistic_pairing_without_its_penalties_is_remarked(folder, tmp_path, capsys):
+    start = ["train", "--data", str(folder), "--out", str(tmp_path), *TINY, "--total-kimg", "0.004"]
+    assert main([*start, "--objective", "rpgan"]) == 0
+    assert "R1 and R2 in each step; here r1_every is 16" in capsys.readouterr().out
+
+
+def test_a_wrong_instruction_set_is_one_line(complaint, monkeypatch):
+    monkeypatch.setenv("FASTGAN_CPU_CAPABILITY", "sse")
+    assert "FASTGAN_CPU_CAPABILITY: expected default, avx2 or avx512" in complaint("doctor")

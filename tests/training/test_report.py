@@ -18,8 +18,9 @@ from fastgan.synthesis.model_file import load_model
 from fastgan.training import Hook, TrainingDivergedError, train
 from fastgan.training.display import Display
 from fastgan.training.hooks import Every
-from fastgan.training.report import JsonLines, Metrics, TensorBoard, default_hooks
+from fastgan.training.report import Metrics, default_hooks
 from fastgan.training.scatter import extent_of, scatter
+from fastgan.training.writers import JsonLines, TensorBoard
 from tests.training.runs import assert_same_run, run_steps
 
 VANILLA = recipes.get("vanilla")
