@@ -93,7 +93,11 @@ def extension_arguments() -> dict:
         return kind(f"fastgan.{name}", sources, **more, py_limited_api=True)
 
     cpu = build.cpu_sources(ROOT), build.cpu_headers(ROOT), {"cxx": build.cpu_flags()}
-    extensions = [extension(CppExtension, "_C", *cpu), engine_extension(build)]
+    extensions = [extension(CppExtension, "_C", *cpu)]
+    try:
+        extensions.append(engine_extension(build))
+    except ImportError as error:
+        skip("fastgan._engine", f"{error}; pip install pybind11")
     if with_cuda:
         cuda = build.cuda_sources(ROOT), build.cuda_headers(ROOT), build.cuda_flags()
         extensions.append(extension(CUDAExtension, "_C_cuda", *cuda))

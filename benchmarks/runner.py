@@ -67,6 +67,8 @@ def run_pass(
 ) -> list[Row]:
     """Check and time one pass of one case."""
     providers.check(case, which, contenders)
+    if options.rounds < 1:
+        raise SystemExit(f"rounds: expected at least 1, got {options.rounds}")
     rounds = 3 if options.quick else options.rounds
     span = 0.0 if options.quick else SPAN
     timings = measure(contenders, rounds=rounds, max_seconds=options.max_seconds, min_span=span)

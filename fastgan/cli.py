@@ -16,7 +16,7 @@ from importlib import import_module
 
 from fastgan._version import __version__
 from fastgan.commands import COMMANDS, Command
-from fastgan.errors import FastganError
+from fastgan.errors import ConfigError, FastganError
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if argv == ["--version"]:
             print(f"fastgan {__version__}")
             return 0
+        _check_environment()
         return parse(argv or ["--help"]).run()
     except BrokenPipeError:  # the reader of our output left, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -45,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else USAGE_ERROR
     except KeyboardInterrupt:
         return _complain("interrupted", INTERRUPTED)
+
+
+def _check_environment() -> None:
+    capability = os.environ.get("FASTGAN_CPU_CAPABILITY") or "default"
+    if capability not in ("default", "avx2", "avx512"):
+        raise ConfigError(
+            f"FASTGAN_CPU_CAPABILITY: expected default, avx2 or avx512, got {capability!r}"
+        )
 
 
 def parse(argv: Sequence[str]) -> Command:
@@ -78,7 +87,7 @@ def parse(argv: Sequence[str]) -> Command:
 @contextlib.contextmanager
 def _one_line_errors(argv: Sequence[str]) -> Iterator[None]:
     """Fold tyro's boxed complaint into one line; help texts pass as they are."""
-    captured = io.StringIO()
+    captured, asked = io.StringIO(), list(argv)  # commands take words of argv away
     try:
         with contextlib.redirect_stderr(captured):
             yield
@@ -86,6 +95,8 @@ def _one_line_errors(argv: Sequence[str]) -> Iterator[None]:
         if stop.code != USAGE_ERROR:
             raise
         command = argv[0] if argv[0] in COMMANDS else ""
+        if command == "bench" and asked[1:2] and not asked[1].startswith("-"):
+            command = f"bench {asked[1]}"
         _complain(f"{fold_error(captured.getvalue())}; see fastgan {command} --help")
         raise
 
@@ -105,7 +116,7 @@ def fold_error(box: str) -> str:
     if parts[0].startswith("Missing from"):
         message = "missing " + ", ".join(re.findall(r"(?<!\S)--[\w-]+", parts[0]))
     similar = re.search(r"Perhaps you meant:\s+(--[\w-]+)", " ".join(parts[1:]))
-    hint = f"; perhaps you meant {similar[1]}" if similar else ""
+    hint = f"; perhaps you meant {similar[1]}" if similar and similar[1] not in message else ""
     return " ".join(message.split()).rstrip(".") + hint
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
@@ -196,11 +196,20 @@ def _facts(report: dict[str, Any]) -> Table:
     return table
 
 
-def _backends(report: dict[str, Any]) -> Table:
-    table = Table("op", *registry.BACKENDS, "used for CPU float32", title="backends")
+def _backends(report: dict[str, Any]) -> Group:
+    """A table of short cells, and below it each reason once."""
+    table = Table(title="backends")
+    for heading in ("op", *registry.BACKENDS, "CPU float32"):
+        table.add_column(heading, no_wrap=True)
+    notes: list[str] = []
     for op, row in report["backends"].items():
-        table.add_row(op, *map(escape, row.values()), report["chosen"][op])
-    return table
+        cells = []
+        for text in row.values():
+            if text != "available" and text not in notes:
+                notes.append(text)
+            cells.append("yes" if text == "available" else f"no ({notes.index(text) + 1})")
+        table.add_row(op, *cells, report["chosen"][op])
+    return Group(table, *(escape(f"({i}) {note}") for i, note in enumerate(notes, 1)))
 
 
 def _results(report: dict[str, Any]) -> Table:

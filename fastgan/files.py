@@ -5,6 +5,7 @@ Formats (images, checkpoints, reports) live with the code that knows them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     name keeps the suffix, which writers that choose a format by suffix need.
     """
     target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file", str(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex[:8]}{target.suffix}")
     try:

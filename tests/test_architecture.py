@@ -36,7 +36,17 @@ SIBLINGS = {
     ("networks", "nn"),
     ("verify", "roofline"),
 }
-LEAVES = {"errors", "config", "files", "assets", "_version", "_build", "timing", "dispatch.spec"}
+LEAVES = {
+    "errors",
+    "config",
+    "devices",
+    "files",
+    "assets",
+    "_version",
+    "_build",
+    "timing",
+    "dispatch.spec",
+}
 
 KERNEL_OPS = ("bias_act", "upfirdn2d", "modulated_conv2d", "spectral_norm")
 GPU_OPS = ("noise_bias_act", "minibatch_std", "normalize_act")  # no csrc/cpu: see dispatch/spec.py

@@ -55,6 +55,10 @@ class Ops:
             return suites.run(suites.OPS, suites.Options(quick=self.quick, out=self.out))
         from fastgan.roofline import report
 
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"batch: expected at least 1, got {self.batch}")
+        if self.json is not None and self.json.is_dir():
+            raise ConfigError(f"json: expected a file, {self.json} is a folder")
         report.bench_ops(self.model, self.resolution, self.dtype, self.batch, self.json, op=self.op)
         return 0
 

@@ -54,7 +54,7 @@ class Options:
         from fastgan.synthesis.sampling import parse_seeds
         from fastgan.synthesis.synthesizer import Synthesizer
 
-        seeds = parse_seeds(self.seeds)
+        seeds = list(dict.fromkeys(parse_seeds(self.seeds)))  # a file for each
         for name, value in (("columns", self.columns), ("batch", self.batch)):
             if value is not None and value < 1:
                 raise ConfigError(f"{name}: expected at least 1, got {value}")

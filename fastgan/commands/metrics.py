@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,7 +77,7 @@ class Options:
 
         names = evaluate.parse_metrics(self.metrics)
         self._check()
-        with _processes():
+        with sharding.joined():
             extractor = extractors.make_extractor(
                 self.extractor, weights=self.extractor_weights, size=self.extractor_size,
                 device=self.device,
@@ -93,6 +92,8 @@ class Options:
         for name in ("samples", "kid_subset", "ppl_pairs", "batch"):
             if getattr(self, name) < 2:
                 raise ConfigError(f"{name}: expected at least 2, got {getattr(self, name)}")
+        if self.out.is_dir():
+            raise ConfigError(f"out: expected a file for the scores, {self.out} is a folder")
         if self.seed < 0:
             raise ConfigError(f"seed: expected at least 0, got {self.seed}")
 
@@ -139,6 +140,9 @@ class Measurement:
         self.labels = self._label_rows(dataset, info.c_dim)
         real = RealImages(dataset, options.split, mirror=options.mirror)
         evaluate.check_counts(self.names, len(real), options.samples, options.kid_subset)
+        if "ppl" in self.names and not hasattr(generator, "mapping"):
+            kind = type(generator).__name__
+            raise ConfigError(f"metrics: ppl needs w, {kind} has none; take ppl-z")
         found: list[Score] = []
         if set(self.names) - evaluate.OF_GENERATOR:
             comparison = self._compare(generator, real)
@@ -159,7 +163,7 @@ class Measurement:
         channels, height, width = image_shape
         if source.resolution is None and height == width:
             source = replace(source, resolution=height)
-        if source.image_channels is None and channels in (1, 3):
+        if source.image_channels is None and channels in (1, 3, 4):
             source = replace(source, image_channels=channels)  # type: ignore[arg-type]
         dataset = source.open()
         if tuple(dataset.image_shape) != image_shape:
@@ -189,8 +193,9 @@ class Measurement:
         keep = keep or options.floor
         with _progress("reals") as progress:
             reals = collect.collect_reference(
-                real, self.extractor, keep=keep, cache=options.cache, progress=progress
-            )
+                real, self.extractor, keep=keep, cache=options.cache, batch=options.batch,
+                progress=progress,
+            )  # fmt: skip
         with _progress("fakes") as progress:
             made = collect.collect(
                 fakes, self.extractor, keep=keep, logits="is" in self.names,
@@ -247,7 +252,7 @@ class Measurement:
             labels = labels_for_seeds(c_dim, range(options.ppl_pairs), labels)
         found = generator_path_length(
             generator.to(options.device), self.extractor, pairs=options.ppl_pairs,
-            space=space, labels=labels, seed=options.seed,
+            space=space, labels=labels, seed=options.seed, batch=options.batch // 2,
         )  # fmt: skip
         return Score(
             f"PPL-{space.upper()}{self.extractor.names.suffix}", found.mean,
@@ -266,21 +271,6 @@ def _progress(name: str) -> Iterator[Progress]:
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(name, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _processes() -> Iterator[None]:
-    """Join the processes that torchrun started, if it did."""
-    from torch import distributed
-
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized()
-    if several:
-        distributed.init_process_group("gloo")
-    try:
-        yield
-    finally:
-        if several:
-            distributed.destroy_process_group()
 
 
 def _finite(value: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,10 @@ class Options:
         console = Console()
         for name in recipes.names():
             console.print(_table(name, recipes.get(name)))
-        console.print("fastgan train --recipe NAME --preset NAME --help lists every setting.")
+        console.print(
+            "fastgan train --recipe NAME --preset NAME --help lists every setting; a preset's name "
+            "may leave out the recipe's."
+        )
         return 0
 
 

@@ -21,7 +21,8 @@ class Source:
     come with fastgan, or "ring8" / "grid25": points for the vanilla recipe."""
     resolution: int | tuple[int, int] | None = None
     """Centre-crop and resize every image to this side, or to this height and width, in pixels.
-    StyleGAN2 takes a base of 4 to 15 pixels, on the shorter side, times a power of two: 64, 96,
+    StyleGAN2 takes a base of 4 to 15 pixels, on the shorter side, times a power of two, and a
+    longer side that is a multiple of the same power: 64, 96,
     256, or 64 128. Left out: as they are."""
     image_channels: Literal[1, 3, 4] | None = None
     """1 for grey, 3 for colour, 4 for colour with transparency. Left out: colour, unless all
@@ -32,6 +33,11 @@ class Source:
     """Use only this many images, evenly spread over the sorted names."""
     resize_filter: Literal["lanczos", "box"] = "lanczos"
     """How to resize: lanczos is sharp, box is plain averaging."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether `data` is a path."""
+        return self.data not in (*POINTS, "shipped")
 
     def open(self) -> Dataset:
         """Read the data set.

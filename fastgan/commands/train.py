@@ -38,7 +38,7 @@ class Selection:
     init_from: Path | None = None
     """Start a new run from trained weights, whatever fits by name and shape: a checkpoint, the
     folder of a run, or a model.safetensors, which has no discriminator. See --freeze-d.
-    Its ada_kimg is 100 unless given."""
+    The new run's --ada-kimg is 100 unless given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,31 +48,44 @@ class Options(Selection):
     The settings of the recipe, listed last, start from the preset's values."""
 
     profile: bool = False
-    """Time the parts of a few steps, print the table, write a trace for Chrome, and stop."""
+    """Time the parts of a few steps, print the table, write a trace for Chrome, and stop; no
+    checkpoint and no model is written."""
     profile_steps: int | None = None
     """How many steps, after two of warm-up. Left out: until each lazy penalty has been due."""
     source: Source
     config: TrainConfig
 
     def run(self) -> int:
-        """Open the data and train."""
-        from fastgan import recipes
-        from fastgan.training import Profile, keep_freed_memory, train
+        """Open the data and train, as one of several processes if torchrun started them."""
+        from fastgan.devices import usable_device
+        from fastgan.training import distributed, keep_freed_memory
 
         keep_freed_memory()
+        on_cuda = distributed.launched() > 1 and usable_device(self.config.device).type == "cuda"
+        with distributed.joined(on_cuda=on_cuda):
+            return self._train(is_first=distributed.rank() == 0)
+
+    def _train(self, *, is_first: bool) -> int:
+        from fastgan import recipes
+        from fastgan.training import Profile, train
+
+        if self.profile_steps is not None and not self.profile:
+            raise ConfigError("profile-steps: needs --profile")
         out = self.out or Path("out") / self.recipe
         resume = None if self.resume is None else _checkpoint(self.resume, out)
-        if resume is None:
+        is_new = resume is None or resume.absolute().parents[1] != out.absolute()
+        if is_new and not self.profile:
             _refuse_overwriting(out)
         dataset = self.source.open()
         out.mkdir(parents=True, exist_ok=True)
-        if resume is None:
-            _remember(self, out)
+        say = print if is_first else _say_nothing
+        if is_first and not self.profile:
+            _remember(self, out, None if resume is None else resume.absolute().parents[1])
         shape = " x ".join(map(str, dataset.image_shape))
         settings = f"preset {self.preset}" if resume is None else f"from {resume}"
-        print(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
+        say(f"{self.recipe}, {settings}; {len(dataset)} items of {shape} from {dataset.name}")
         for remark in recipes.remarks(self.recipe, self.config, dataset):
-            print(remark)
+            say(remark)
         profile = Profile(out, self.profile_steps) if self.profile else None
         recipe = recipes.get(self.recipe)
         state = train(
@@ -80,8 +93,12 @@ class Options(Selection):
             profile=profile,
         )  # fmt: skip
         how = f"stopped: {state.stopped}" if state.stopped else "finished"
-        print(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
+        say(f"{how} at {state.images_seen / 1000:.1f} kimg; results in {out}")
         return 130 if state.stopped and state.stopped.startswith("interrupted") else 0
+
+
+def _say_nothing(line: str) -> None:
+    """In the place of print, in all processes but the first."""
 
 
 def prepare(argv: Sequence[str], base: type[Selection] = Options) -> tuple[type, list[str]]:
@@ -102,6 +119,11 @@ def prepare(argv: Sequence[str], base: type[Selection] = Options) -> tuple[type,
     argv = _complete_resume(argv)
     known = [word for word in argv if word not in ("-h", "--help")]
     chosen, _ = tyro.cli(Selection, prog="fastgan train", args=known, return_unknown_args=True)
+    if chosen.resume is not None and chosen.preset is not None:
+        raise ConfigError(
+            "preset: a resumed run has its settings; leave out --preset, and give what may change "
+            "(--total-kimg, intervals) by its own option"
+        )
     if chosen.resume is not None:
         return _options(base, *_resumed(chosen, chosen.resume)), argv
     chosen = replace(chosen, preset=chosen.preset or suggest_preset(chosen.recipe))
@@ -121,7 +143,7 @@ def _settings(chosen: Selection, argv: Sequence[str]) -> Any:
     if recipes.full_name(chosen.recipe, preset) in recipes.fitted_presets(chosen.recipe):
         peek, _ = tyro.cli(Peek, prog="fastgan train", args=argv, return_unknown_args=True)
         size = peek.image_size()
-    return recipes.preset(chosen.recipe, preset, size, distributed.world())
+    return recipes.preset(chosen.recipe, preset, size, distributed.launched())
 
 
 def suggest_preset(recipe: str) -> str:
@@ -176,18 +198,37 @@ def _resumed(chosen: Selection, resume: str) -> tuple[Selection, Any, Source | N
     out = chosen.out or Path("out") / chosen.recipe
     checkpoint = _checkpoint(resume, out)
     about = read_about(checkpoint)
-    run = checkpoint.parents[1]
+    run = checkpoint.absolute().parents[1]
     config = recipes.get(about["recipe"]).Config.from_json(json.dumps(about["config"]))
     chosen = Selection(recipe=about["recipe"], out=chosen.out or run, resume=resume)
     return chosen, config, _remembered(run)
 
 
-def _remember(options: Options, out: Path) -> None:
+def _remember(options: Options, out: Path, run: Path | None) -> None:
+    """Note where the data is, for a resume from any folder, and what the run began with.
+
+    Args:
+        run: the folder of the run that goes on in `out`, None for a new one.
+    """
     from fastgan.files import write_json
 
-    start = None if options.init_from is None else str(options.init_from)
-    values = {"recipe": options.recipe, "source": asdict(options.source), "init_from": start}
-    write_json(out / RUN_FILE, values)
+    source = asdict(options.source)
+    if options.source.is_file:
+        source["data"] = str(Path(options.source.data).absolute())
+    start = None if options.init_from is None else str(options.init_from.absolute())
+    if run is not None and (run / RUN_FILE).is_file():
+        start = _read_run(run / RUN_FILE).get("init_from")
+    write_json(out / RUN_FILE, {"recipe": options.recipe, "source": source, "init_from": start})
+
+
+def _read_run(file: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError("no object")
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{file}: damaged ({error}); delete it and pass --data") from error
+    return values
 
 
 def _remembered(run: Path) -> Source | None:
@@ -195,7 +236,9 @@ def _remembered(run: Path) -> Source | None:
     if not file.is_file():
         return None
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))["source"]
+        values = _read_run(file)["source"]
+        if not isinstance(values["data"], str):
+            raise TypeError(f"data is {values['data']!r}")
         size = values["resolution"]  # JSON has no tuples
         return Source(**{**values, "resolution": tuple(size) if isinstance(size, list) else size})
     except (KeyError, TypeError, ValueError) as error:

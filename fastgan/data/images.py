@@ -1,6 +1,6 @@
 """Image folders and zip archives as datasets of uint8 pixels with optional labels.
 
-The order in which a run visits the images lives in sampler.py; augmentation in augment.py.
+The order in which a run visits the images lives in sampler.py; augmentation in training/augment/.
 """
 
 from __future__ import annotations

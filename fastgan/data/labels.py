@@ -65,7 +65,7 @@ def read_labels(source: FileSource, all_names: Sequence[str], chosen: Sequence[s
     try:
         text = read_text(source, LABEL_FILE)
         content = None if text is None else json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{LABEL_FILE} is not valid JSON: {error}") from error
     if text is None:
         return _from_folders(all_names, chosen)
@@ -76,7 +76,9 @@ def read_labels(source: FileSource, all_names: Sequence[str], chosen: Sequence[s
             f'{LABEL_FILE} has no labels: expected {{"labels": [[file name, class or vector], '
             "...]}; add them, or use the set without labels"
         )
-    names = content.get("classes") or ()
+    names = content.get("classes") or []
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise DataError(f"{LABEL_FILE}: classes: expected a list of names, got {names!r:.80}")
     return _from_entries(_checked_entries(entries), chosen, tuple(str(name) for name in names))
 
 

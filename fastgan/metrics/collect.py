@@ -126,6 +126,7 @@ def collect_reference(
     keep: bool = True,
     cache: bool = True,
     alone: bool = False,
+    batch: int = BATCH,
     progress: Progress | None = None,
 ) -> Collected:
     """Extract features of reals, or take them from the cache, which is safe to delete.
@@ -134,7 +135,7 @@ def collect_reference(
     the version of this code. A damaged file is written anew.
     """
     if not cache:
-        return collect(source, extractor, keep=keep, alone=alone, progress=progress)
+        return collect(source, extractor, keep=keep, alone=alone, batch=batch, progress=progress)
     facts = [VERSION, source.digest(), extractor.key, extractor.resize, keep]
     name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     path = cache_folder() / f"{name}.safetensors"
@@ -143,7 +144,7 @@ def collect_reference(
         return found
     if found is None and not alone:
         _in_all_processes(False)  # those that found it must hear of it
-    found = collect(source, extractor, keep=keep, alone=alone, progress=progress)
+    found = collect(source, extractor, keep=keep, alone=alone, batch=batch, progress=progress)
     if alone or rank() == 0:
         _save(path, found)
     return found

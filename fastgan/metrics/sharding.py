@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, distributed
 
@@ -19,6 +23,30 @@ def rank() -> int:
 def world() -> int:
     """Number of processes."""
     return distributed.get_world_size() if is_initialized() else 1
+
+
+def launched() -> int:
+    """Number of processes that torchrun started, of which this is one, joined or not."""
+    return max(world(), int(os.environ.get("WORLD_SIZE", "1")))
+
+
+@contextmanager
+def joined(*, on_cuda: bool = False) -> Iterator[None]:
+    """Join the processes that torchrun started, if it did, and leave them at the end.
+
+    Args:
+        on_cuda: tensors on CUDA devices are exchanged; each process takes the device LOCAL_RANK.
+    """
+    if launched() == world():
+        yield
+        return
+    if on_cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if on_cuda else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
 
 
 def shard(count: int) -> range:

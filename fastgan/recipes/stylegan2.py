@@ -85,7 +85,7 @@ class Config(BurnIn, AugmentedConfig):
     For --init-from with little data, such as 10: a block has 3, the first one 4."""
     objective: Literal["non-saturating", "rpgan"] = "non-saturating"
     """rpgan: D tells each real from the fake beside it (relativistic pairing); it needs R1 and R2
-    in each step, --r1-every 1 --r2-gamma None, as in the r3gan preset."""
+    in each step, --r1-every 1 --r2-gamma None, as in the preset lite-r3gan."""
     r1_gamma: float | None = None
     """Weight of the R1 penalty, which keeps D from growing too sure of itself; 0 is without. None:
     the heuristic 0.0002 * height * width / batch, printed at the start. It is a first guess: where
@@ -258,12 +258,20 @@ def gamma_for(config: Config, pixels: int) -> float:
 
 
 def remarks(config: Config, dataset: Dataset) -> list[str]:
-    """Say which settings were chosen for this data set."""
-    if config.r1_gamma is not None or len(dataset.image_shape) != 3:
-        return []
-    _, height, width = dataset.image_shape
-    gamma = gamma_for(config, height * width)
-    return [f"r1_gamma {gamma:.4g} = 0.0002 * {height} * {width} / {config.batch}, the heuristic"]
+    """Say which settings were chosen for this data set, and which do not go well together."""
+    said = []
+    if config.objective == "rpgan" and (config.r1_every > 1 or config.r2_gamma == 0):
+        said.append(
+            f"objective rpgan converges with R1 and R2 in each step; here r1_every is "
+            f"{config.r1_every} and r2_gamma {config.r2_gamma} (see the preset lite-r3gan)"
+        )
+    if config.r1_gamma is None and len(dataset.image_shape) == 3:
+        _, height, width = dataset.image_shape
+        gamma = f"{gamma_for(config, height * width):.4g}"
+        said.append(
+            f"r1_gamma {gamma} = 0.0002 * {height} * {width} / {config.batch}, the heuristic"
+        )
+    return said
 
 
 def _regularizers(config: Config, pixels: int) -> tuple[Regularizer, ...]:

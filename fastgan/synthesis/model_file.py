@@ -93,7 +93,7 @@ class ModelInfo:
     def from_json(cls, text: str) -> ModelInfo:
         """Read what `to_json` wrote.
 
-        Raises: KeyError, TypeError or ValueError when it did not.
+        Raises: LookupError, TypeError or ValueError when it did not.
         """
         values = json.loads(text)
         if values.pop("format") != _FORMAT:
@@ -130,8 +130,8 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, ModelInfo]:
 
     Weights that the file keeps in half precision become float32: they were halved for their size.
 
-    Raises: CheckpointError when the file is missing, damaged, not a model, or does not fit the
-        network it names.
+    Raises: CheckpointError when the file is missing, damaged, not a model, does not fit the
+        network it names, or holds weights that are not finite.
     """
     tensors, header = load_tensors(path)
     if _KEY not in header:
@@ -140,8 +140,12 @@ def load_model(path: str | os.PathLike[str]) -> tuple[nn.Module, ModelInfo]:
         info = ModelInfo.from_json(header[_KEY])
         generator = info.network.build()
         generator.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path}: cannot rebuild the generator: {error}") from error
+    if not all(bool(value.isfinite().all()) for value in tensors.values()):
+        raise CheckpointError(
+            f"{path}: its weights hold NaN or infinity; training went wrong before it was written"
+        )
     is_double = any(tensor.dtype == torch.float64 for tensor in tensors.values())
     dtype = torch.float64 if is_double else torch.float32
     return generator.to(dtype).eval().requires_grad_(False), info
@@ -197,7 +201,8 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     Raises: CheckpointError when the file is missing or damaged.
     """
     if not Path(path).is_file():
-        raise CheckpointError(f"{path}: no such file")
+        found = "a folder, expected a file" if Path(path).is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {found}")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             names = list(file.keys())

@@ -51,7 +51,14 @@ def latents_from_seeds(seeds: Sequence[int], z_dim: int) -> Tensor:
     """Draw one standard normal latent per seed, float32 [N, z_dim] on the CPU.
 
     A seed gives the same latent on every device and in every batch.
+
+    Raises: ConfigError without seeds, or for one that is below 0 or no whole number.
     """
+    if len(seeds) == 0:
+        raise ConfigError("seeds: expected at least one")
+    wrong = [seed for seed in seeds if seed != int(seed) or seed < 0]
+    if wrong:
+        raise ConfigError(f"seeds: expected whole numbers from 0, got {wrong[0]}")
     rows = [torch.randn(z_dim, generator=_generator(seed, "z")) for seed in seeds]
     return torch.stack(rows)  # [N, z_dim]
 
@@ -155,7 +162,10 @@ def check_options(
     if noise_mode not in NOISE_MODES:
         raise ConfigError(f"noise_mode: expected one of {NOISE_MODES}, got {noise_mode!r}")
     if not -MAX_TRUNCATION <= truncation <= MAX_TRUNCATION:
-        raise ConfigError(f"{name}: expected within +-{MAX_TRUNCATION}, got {truncation}")
+        raise ConfigError(
+            f"{name}: expected a number from -{MAX_TRUNCATION:g} to {MAX_TRUNCATION:g}, "
+            f"got {truncation}"
+        )
     if truncation != 1 and not is_style_based(generator):
         network = type(generator).__name__
         raise ConfigError(f"{name}: {network} has no mapping network; leave it at 1")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fastgan.devices import usable_device
 from fastgan.errors import ConfigError
 from fastgan.synthesis import inputs
 from fastgan.synthesis.engine import PRECISIONS, LayerProfile, build_engine, log
@@ -80,7 +81,7 @@ class Synthesizer:
         self.img_resolution: tuple[int, int] = tuple(network.img_resolution)
         self.img_channels = int(network.img_channels)
         self.precision, self.truncation_psi, self.noise_mode = precision, truncation_psi, noise_mode
-        self.device = _device_of(generator) if device is None else _usable(device)
+        self.device = _device_of(generator) if device is None else usable_device(device)
         self._noise_sizes = noise_sizes(generator) if noise_mode == "random" else []
         self._lock = threading.Lock()
         self._mapping = None
@@ -271,11 +272,3 @@ def _check_generator(generator: nn.Module) -> None:
 
 def _device_of(generator: nn.Module) -> torch.device:
     return next(generator.parameters()).device
-
-
-def _usable(device: torch.device | str) -> torch.device:
-    try:
-        return torch.empty(0, device=device).device  # with an index, where the kind has any
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device: cannot use {str(device)!r} here ({reason})") from error

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from fastgan._version import __version__
 from fastgan.config import TrainConfig
-from fastgan.errors import CheckpointError
+from fastgan.errors import CheckpointError, ConfigError
 from fastgan.files import sha256, write_json
 from fastgan.synthesis.model_file import load_tensors, save_tensors
 from fastgan.training.augment import Augmentation
+from fastgan.training.distributed import announce
 from fastgan.training.hooks import Hook
 from fastgan.training.player import PlayerState, select
 from fastgan.training.regularizers import Regularizer
@@ -50,24 +51,51 @@ def save_checkpoint(state: TrainingState, out_dir: Path) -> Path:
     """
     folder = out_dir / FOLDER
     final, temporary = folder / f"step-{state.step:09d}", folder / f".writing-{state.step:09d}"
-    shutil.rmtree(temporary, ignore_errors=True)
+    for left in folder.glob(".writing-*"):  # by a process that was killed; one alone writes
+        shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_tensors(temporary / _TENSORS, _tensors(state), {})
-    about = _about(state) | {"sha256": sha256(temporary / _TENSORS)}
-    write_json(temporary / _STATE, about)
-    for path in (temporary / _TENSORS, temporary / _STATE, temporary):
-        _flush(path)
-    if final.exists():  # from a run that was resumed at an earlier checkpoint
+    try:
+        save_tensors(temporary / _TENSORS, _tensors(state), {})
+        about = _about(state) | {"sha256": sha256(temporary / _TENSORS)}
+        write_json(temporary / _STATE, about)
+        for path in (temporary / _TENSORS, temporary / _STATE, temporary):
+            _flush(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # a full disk needs the room
+        raise
+    if final.exists():
         shutil.rmtree(final)
     os.rename(temporary, final)
     _flush(folder)
-    _delete_old(out_dir, state.config.keep_checkpoints)
+    _delete_old(out_dir, state.config.keep_checkpoints, state.step)
     return final
 
 
-def _delete_old(out_dir: Path, keep: int) -> None:
-    """Keep so many checkpoints, and the newest good one, to which the guard returns."""
+def take_folder(state: TrainingState, out_dir: Path) -> None:
+    """See that the checkpoints in a folder are those that led to this state.
+
+    Those of later steps, which a resume from an earlier one leaves behind, are set aside under the
+    name `abandoned-<n>`, so that nothing of them is lost and nothing takes them for this run's.
+
+    Raises: ConfigError when a new run finds checkpoints of another.
+    """
     found = checkpoints(out_dir)
+    if found and state.step == 0:
+        raise ConfigError(
+            f"{out_dir} holds a run with checkpoints: go on with it (resume), or choose another "
+            "folder for the new run"
+        )
+    for path in found:
+        if step_of(path) > state.step:
+            aside = path.with_name(path.name.replace("step-", "abandoned-"))
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(path, aside)
+            announce(f"{path.name} is later than step {state.step} of this start: now {aside}")
+
+
+def _delete_old(out_dir: Path, keep: int, step: int) -> None:
+    """Keep so many checkpoints up to a step, and the newest good one, where the guard returns."""
+    found = [path for path in checkpoints(out_dir) if step_of(path) <= step]
     good = next((path for path in reversed(found) if not _alarms(path)), None)
     for old in found[:-keep]:
         if old != good:

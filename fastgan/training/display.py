@@ -80,6 +80,10 @@ class Display(Hook):
                 f"{kimg}  {one_line(self._shown)}  ETA {_duration(left)}", soft_wrap=True
             )
 
+    def on_error(self, state: TrainingState) -> None:
+        if self._live is not None:
+            self._live.stop()  # shows the cursor again
+
     def on_end(self, state: TrainingState) -> None:
         if self._live is not None:
             self._live.stop()

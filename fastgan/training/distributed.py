@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed
 
-from fastgan.metrics.sharding import rank, world
+from fastgan.metrics.sharding import joined, launched, rank, world
 
-__all__ = ["announce", "any_process", "rank", "sum_over_processes", "world"]
+__all__ = ["announce", "any_process", "joined", "launched", "rank", "sum_over_processes", "world"]
 
 
 def sum_over_processes(tensors: Sequence[Tensor]) -> None:

@@ -69,7 +69,7 @@ class Guard(Hook):
         self._diversity = Every(0.0 if config.guard == "off" else DIVERSITY_KIMG)
         for every in (self._log, self._checkpoint, self._diversity):
             every.due(state.images_seen)
-        state.alarms = ()
+        state.alarms = state.remarks = ()
 
     def on_step(self, state: TrainingState, means: Mapping[str, Tensor]) -> None:
         seen = state.images_seen
@@ -120,7 +120,8 @@ class Guard(Hook):
                     fired.setdefault(detector, _line(detector, wrong, seen))
         self._pending = []
         watched = [d for d in self._detectors if d in now or d in fired or d.is_suspicious]
-        state.alarms = tuple(detector.name for detector in watched)
+        state.alarms = tuple(d.name for d in watched if d.severity != "advice")
+        state.remarks = tuple(d.name for d in watched if d.severity == "advice")
         for detector, line in fired.items():
             last = self._last_fired.get(detector.name)
             if last is None or state.step - last > QUIET_STEPS:

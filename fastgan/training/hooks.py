@@ -49,6 +49,9 @@ class Hook:
     def on_end(self, state: TrainingState) -> None:
         """After the last step, however the run ends other than by an error."""
 
+    def on_error(self, state: TrainingState) -> None:
+        """When an error ends the run: let go of the terminal and of files, and save nothing."""
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a checkpoint has to keep; asked only of a recipe's own hooks."""
         return {}

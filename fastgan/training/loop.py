@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -16,12 +16,13 @@ from fastgan.config import TrainConfig
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
 from fastgan.training import distributed
+from fastgan.training.allocator import ReturnMemory
 from fastgan.training.checkpoint import load_checkpoint
 from fastgan.training.guard import Guard
 from fastgan.training.hooks import Hook
 from fastgan.training.profile import Profile
 from fastgan.training.recipe import RecipeModule
-from fastgan.training.report import default_hooks
+from fastgan.training.report import default_hooks, profile_hooks
 from fastgan.training.spans import LOGGING, STEP
 from fastgan.training.state import TrainingState, start_state
 from fastgan.training.step import Step
@@ -50,7 +51,8 @@ def train(
         init_from: a checkpoint, the folder of a run, or a model file, whose weights a new run
             starts from, see transfer.py; what was taken over is printed.
         hooks: instead of the log, display, samples, checkpoints and model file of `report`.
-        profile: times some steps, one process's, and ends the run after them.
+        profile: times some steps, one process's, and ends the run after them; its trace is the
+            only file that is written.
 
     Returns: the state at the end; `stopped` says why it ended early, or is None.
     Raises: ConfigError, DataError, CheckpointError; TrainingDivergedError, see guard.py.
@@ -67,18 +69,20 @@ def train(
         transfers = initialize_from(state, Path(init_from))
         if distributed.rank() == 0:
             print(*transfers, sep="\n")
-    observers = default_hooks(config, Path(out_dir)) if hooks is None else tuple(hooks)
+    if hooks is None:
+        hooks = profile_hooks(config) if profile else default_hooks(config, Path(out_dir))
     # Only one process writes; a recipe's own hooks are part of training and run in all.
-    every_hook = (*state.recipe.hooks, *(observers if distributed.rank() == 0 else ()))
+    writers = tuple(hooks) if distributed.rank() == 0 else ()
+    every_hook = (ReturnMemory(), *state.recipe.hooks, *writers)
     guard = Guard(Path(out_dir), None if resume is None else Path(resume))
     step = (state.recipe.step_type or Step)(state)
     watcher = profile if distributed.rank() == 0 else None
 
-    for hook in (guard, *every_hook):
-        hook.on_start(state)
-    if watcher is not None:
-        watcher.start(state)
-    with stop_on_interrupt(state):
+    with _closing(every_hook, state), stop_on_interrupt(state):
+        for hook in (guard, *every_hook):
+            hook.on_start(state)
+        if watcher is not None:
+            watcher.start(state)
         while state.images_seen < config.total_images and not _must_stop(state):
             with state.span(STEP):
                 means = step()
@@ -86,11 +90,23 @@ def train(
                     _after_step(state, means, guard, every_hook)
             if watcher is not None:
                 watcher.between_steps(state)
-    for hook in (guard, *every_hook):  # the guard first, so that nothing of a NaN is saved
-        hook.on_end(state)
-    if watcher is not None:
-        watcher.finish(state)
+        for hook in (guard, *every_hook):  # the guard first, so that nothing of a NaN is saved
+            hook.on_end(state)
+        if watcher is not None:
+            watcher.finish(state)
     return state
+
+
+@contextmanager
+def _closing(hooks: Sequence[Hook], state: TrainingState) -> Iterator[None]:
+    """Let hooks put things in order when an error ends the run, and pass it on."""
+    try:
+        yield
+    except BaseException:
+        for hook in hooks:
+            with suppress(Exception):  # the error that is on its way says more
+                hook.on_error(state)
+        raise
 
 
 def _after_step(

@@ -126,11 +126,24 @@ def images_per_pass(state: TrainingState) -> int:
     return min(state.config.micro_batch or share, share)
 
 
+def smaller_pass(config: TrainConfig, images: int) -> int:
+    """Return half of the images per pass, or the next smaller number that the recipe can take.
+
+    Raises: ConfigError when there is none.
+    """
+    reason = "it is one image"
+    for size in range(images // 2, 0, -1):
+        try:
+            return replace(config, micro_batch=size).micro_batch or size
+        except ConfigError as error:
+            reason = str(error)
+    raise ConfigError(reason)
+
+
 def _halved(state: TrainingState, part: str, reason: str) -> TrainConfig:
-    size = images_per_pass(state) // 2
     try:
-        return replace(state.config, micro_batch=size)
-    except ConfigError as error:  # 0, or not what the recipe can divide a batch into
+        return replace(state.config, micro_batch=smaller_pass(state.config, images_per_pass(state)))
+    except ConfigError as error:
         raise TrainingMemoryError(
             f"out of memory in {part} with micro_batch {images_per_pass(state)}, which cannot be "
             f"halved ({error}). Make the networks or the images smaller, or free memory; "

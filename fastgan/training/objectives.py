@@ -25,6 +25,11 @@ class Objective(Protocol):
     def g_loss(self, fake: DiscriminatorOutput, real: DiscriminatorOutput | None) -> Tensor:
         """Return what the generator minimises, a scalar."""
 
+    def margins(
+        self, real: DiscriminatorOutput, fake: DiscriminatorOutput
+    ) -> tuple[Tensor, Tensor]:
+        """Return by how much D is right on reals and on fakes, above 0 where it is."""
+
 
 @dataclass(frozen=True)
 class NonSaturating:
@@ -52,6 +57,11 @@ class NonSaturating:
     def g_loss(self, fake: DiscriminatorOutput, real: DiscriminatorOutput | None) -> Tensor:
         return F.softplus(-fake.logits).mean()
 
+    def margins(
+        self, real: DiscriminatorOutput, fake: DiscriminatorOutput
+    ) -> tuple[Tensor, Tensor]:
+        return real.logits, -fake.logits
+
 
 @dataclass(frozen=True)
 class Minimax:
@@ -77,6 +87,11 @@ class Minimax:
     def g_loss(self, fake: DiscriminatorOutput, real: DiscriminatorOutput | None) -> Tensor:
         return -F.softplus(fake.logits).mean()
 
+    def margins(
+        self, real: DiscriminatorOutput, fake: DiscriminatorOutput
+    ) -> tuple[Tensor, Tensor]:
+        return real.logits, -fake.logits
+
 
 @dataclass(frozen=True)
 class RelativisticPairing:
@@ -100,6 +115,13 @@ class RelativisticPairing:
         if real is None:
             raise ValueError("relativistic pairing: g_loss needs the logits of reals, got None")
         return _paired(fake.logits, real.logits)
+
+    def margins(
+        self, real: DiscriminatorOutput, fake: DiscriminatorOutput
+    ) -> tuple[Tensor, Tensor]:
+        """D's output is free up to a constant: only pairs say whether it is right."""
+        difference = real.logits - fake.logits
+        return difference, difference
 
 
 def _paired(winner: Tensor, loser: Tensor) -> Tensor:

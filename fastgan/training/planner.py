@@ -15,7 +15,7 @@ from rich.table import Table
 from fastgan.config import TrainConfig
 from fastgan.data import Dataset
 from fastgan.errors import ConfigError
-from fastgan.training.memory import TrainingMemoryError, is_out_of_memory
+from fastgan.training.memory import TrainingMemoryError, is_out_of_memory, smaller_pass
 from fastgan.training.probe import (
     PhaseCost,
     available_bytes,
@@ -173,10 +173,9 @@ def _largest_that_fits(
         if available is None or peak <= available * (1 - reserve):
             return micro, True
         try:
-            replace(state.config, micro_batch=micro // 2)
+            micro = smaller_pass(state.config, micro)
         except ConfigError:
             return micro, False
-        micro //= 2
 
 
 def _speed(state: TrainingState, costs: Sequence[PhaseCost], limit: float) -> tuple[float, str]:

@@ -10,22 +10,22 @@ import platform
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from fastgan._version import __version__
 from fastgan.config import TrainConfig
-from fastgan.files import replacing, write_json
+from fastgan.files import write_json
 from fastgan.synthesis.images import Metadata, make_grid, save_png, to_uint8
 from fastgan.synthesis.model_file import ModelInfo, save_model
-from fastgan.training.checkpoint import save_checkpoint
+from fastgan.training.checkpoint import save_checkpoint, take_folder
 from fastgan.training.display import Display
 from fastgan.training.hooks import Averages, Every, Hook
-from fastgan.training.scatter import scatter
+from fastgan.training.scatter import extent_of, scatter
 from fastgan.training.scores import Scores
 from fastgan.training.state import TrainingState
+from fastgan.training.writers import JsonLines, TensorBoard, Writer
 
 METRICS, SUMMARY, MODEL, SAMPLES = "metrics.jsonl", "summary.json", "model.safetensors", "samples"
 
@@ -46,17 +46,10 @@ def default_hooks(config: TrainConfig, out_dir: Path) -> tuple[Hook, ...]:
     )
 
 
-class Writer(Protocol):
-    """Takes lines of metrics somewhere."""
-
-    def start(self, step: int) -> None:
-        """Begin, or go on after `step`."""
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        """Take one line."""
-
-    def close(self) -> None:
-        """Finish."""
+def profile_hooks(config: TrainConfig) -> tuple[Hook, ...]:
+    """Return the hooks of a run that is only timed: the screen, and no file."""
+    metrics = Metrics(config.log_kimg, [])
+    return metrics, Display(metrics)
 
 
 class Metrics(Hook):
@@ -86,7 +79,7 @@ class Metrics(Hook):
         self._every.due(state.images_seen)
         self._since = (state.images_seen, state.seconds)
         for writer in self.writers:
-            writer.start(state.step)
+            writer.start(state.step, state.images_seen)
 
     def on_step(self, state: TrainingState, means: Mapping[str, Tensor]) -> None:
         self._averages.add(means)
@@ -100,6 +93,9 @@ class Metrics(Hook):
     def on_end(self, state: TrainingState) -> None:
         if state.images_seen > self._since[0]:
             self._write_line(state)
+        self.on_error(state)
+
+    def on_error(self, state: TrainingState) -> None:
         for writer in self.writers:
             writer.close()
 
@@ -117,52 +113,6 @@ class Metrics(Hook):
         self.last = {**self.last, **line}
         for writer in self.writers:
             writer.write(line)
-
-
-class JsonLines:
-    """One JSON object per line; a resumed run drops the lines after its checkpoint."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def start(self, step: int) -> None:
-        kept = []
-        if step > 0 and self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _step_of(line) <= step]
-        with replacing(self.path) as temporary:
-            temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(line)) + "\n")
-
-    def close(self) -> None:
-        pass
-
-
-class TensorBoard:
-    """The same numbers as event files, against images seen."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._writer: Any = None
-
-    def start(self, step: int) -> None:
-        # Imported here: it takes seconds, and only training needs it.
-        from torch.utils.tensorboard import SummaryWriter
-
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = SummaryWriter(str(self.folder))
-
-    def write(self, line: Mapping[str, Any]) -> None:
-        for name, value in line.items():
-            if name not in ("step", "kimg") and isinstance(value, (int, float)):
-                self._writer.add_scalar(name, value, round(line["kimg"] * 1000))
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 class SampleGrids(Hook):
@@ -195,7 +145,10 @@ class SampleGrids(Hook):
 
     def _write(self, state: TrainingState) -> None:
         fakes = state.sample(self.count)
-        picture = make_grid(to_uint8(fakes)) if fakes.ndim == 4 else scatter(fakes)
+        is_images = fakes.ndim == 4
+        picture = (
+            make_grid(to_uint8(fakes)) if is_images else scatter(fakes, extent_of(state.dataset))
+        )
         seen = state.images_seen
         about: Metadata = {"synthetic": True, "recipe": state.name, "images_seen": seen}
         save_png(self.folder / f"{seen:09d}.png", picture, about)
@@ -216,6 +169,7 @@ class Checkpoints(Hook):
         self._every = Every(kimg)
 
     def on_start(self, state: TrainingState) -> None:
+        take_folder(state, self.out_dir)
         self._every.due(state.images_seen)
 
     def on_step(self, state: TrainingState, means: Mapping[str, Tensor]) -> None:
@@ -272,7 +226,7 @@ class Summary(Hook):
             "steps": state.step,
             "kimg": state.images_seen / 1000,
             "rollbacks": state.rollbacks,
-            "alarms": list(state.alarms),
+            "alarms": [*state.alarms, *state.remarks],
             "seconds": round(state.seconds, 1),
             "images_per_second": round(speed, 2),
             "device": str(state.device),
@@ -285,10 +239,3 @@ class Summary(Hook):
             },
         }
         write_json(self.out_dir / SUMMARY, summary)
-
-
-def _step_of(line: str) -> float:
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # a line that was cut off goes, too

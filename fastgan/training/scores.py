@@ -74,6 +74,10 @@ class Scores(Hook):
         if self._every.due(state.images_seen):
             self._measure(state)
 
+    def on_rollback(self, state: TrainingState) -> None:
+        self._every.due(state.images_seen)
+        self._measured = state.images_seen
+
     def on_end(self, state: TrainingState) -> None:
         if state.images_seen > self._measured:
             self._measure(state)

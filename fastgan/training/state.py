@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fastgan.config import TrainConfig
 from fastgan.data import Dataset, EpochSampler, flips
+from fastgan.devices import usable_device
 from fastgan.errors import ConfigError
 from fastgan.training import distributed
 from fastgan.training.context import DataBatch, StepContext
@@ -41,7 +42,9 @@ class TrainingState:
         started: when this start began, on the monotonic clock.
         stopped: why the run ends before its length is reached, None while it goes on.
         span: marks the parts of a step for a profile, see profile.py.
-        alarms: what the guard finds wrong, or suspects, as of its last look; see guard.py.
+        alarms: what spoils weights and the guard finds, or suspects, as of its last look; a
+            checkpoint with any is not returned to. See guard.py.
+        remarks: what else it finds, which calls for advice alone.
         rollbacks: how often the guard took the run back to a checkpoint.
     """
 
@@ -59,6 +62,7 @@ class TrainingState:
     stopped: str | None = None
     span: Span = unwatched
     alarms: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     rollbacks: int = 0
 
     @property
@@ -140,7 +144,7 @@ def start_state(config: TrainConfig, recipe: RecipeModule, dataset: Dataset) -> 
         ConfigError: the device is not there, or settings do not fit the dataset or the number of
             processes.
     """
-    device = resolve_device(config.device)
+    device = usable_device(config.device)
     torch.manual_seed(config.seed)
     built = recipe.build(config, dataset)
     _check_batch(config, built)
@@ -152,22 +156,6 @@ def start_state(config: TrainConfig, recipe: RecipeModule, dataset: Dataset) -> 
     return TrainingState(recipe.NAME, config, built, dataset, players, order, device)
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is CUDA where there is one, else the CPU.
-
-    Raises: ConfigError when there is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"device: cannot use {name!r} ({reason}); try cpu or auto") from error
-    return device
-
-
 def _check_batch(config: TrainConfig, recipe: TrainingRecipe) -> None:
     world = distributed.world()
     shrink = max([1, *(regularizer.batch_shrink for regularizer in recipe.regularizers)])
@@ -175,4 +163,10 @@ def _check_batch(config: TrainConfig, recipe: TrainingRecipe) -> None:
         raise ConfigError(
             f"batch: expected at least {world * shrink} (processes {world} times the share that "
             f"a regulariser uses, 1/{shrink}), got {config.batch}"
+        )
+    pack = getattr(config, "pack", 1)
+    if pack > 1 and config.batch % (world * pack):
+        raise ConfigError(
+            f"batch: expected a multiple of {world * pack} (processes {world} times pack {pack}), "
+            f"got {config.batch}"
         )

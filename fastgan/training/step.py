@@ -166,9 +166,10 @@ class Step:
         for edge in ctx.edges:
             real, fake = ctx.d_real(edge), ctx.d_fake(edge)
             losses.append(ctx.recipe.objective.d_loss(real, fake))
-            real_sign.append(real.logits.detach().sign().mean())
-            real_right.append((real.logits > 0).to(losses[0].dtype).mean())
-            fake_right.append((fake.logits < 0).to(losses[0].dtype).mean())
+            of_real, of_fake = ctx.recipe.objective.margins(real, fake)
+            real_sign.append(of_real.detach().sign().mean())
+            real_right.append((of_real > 0).to(losses[0].dtype).mean())
+            fake_right.append((of_fake > 0).to(losses[0].dtype).mean())
         ctx.record("r_t", torch.stack(real_sign).mean())  # near 1: D knows the reals by heart
         ctx.record("d_real_accuracy", torch.stack(real_right).mean())
         ctx.record("d_fake_accuracy", torch.stack(fake_right).mean())

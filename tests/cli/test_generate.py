@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fastgan.cli import main
-from fastgan.synthesis.model_file import shipped_model
+from fastgan.synthesis.model_file import load_model, save_model, shipped_model
 
 
 @pytest.fixture(scope="session")
@@ -107,3 +107,10 @@ def test_wrong_values_get_one_line(complaint, model, tmp_path):
     assert "warp" in complaint(*base, "--device", "warp")
     (tmp_path / "file").write_text("")
     assert "file" in complaint("generate", "--model", model, "--out", tmp_path / "file")
+
+
+def test_a_model_of_nan_is_refused(complaint, model, tmp_path):
+    generator, info = load_model(model)
+    next(generator.parameters()).data.view(-1)[0] = float("nan")
+    spoilt = save_model(tmp_path / "nan.safetensors", generator, info)
+    assert "NaN" in complaint("generate", "--model", spoilt, "--out", tmp_path / "x")

@@ -1,6 +1,7 @@
 """`fastgan metrics` on a model of a few steps: every metric, and what a user can get wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -82,6 +83,10 @@ def test_a_conditional_model_takes_labels_of_the_data_or_all_classes(folder, tmp
         (["--samples", "1"], "samples: expected at least 2"),
         (["--resolution", "8", "--metrics", "fd", "--extractor", "pixels"], "set --resolution"),
         (["--extractor", "vgg"], "extractor"),
+        (["--device", "cuda:7"], "device: cannot use 'cuda:7' here"),
+        (["--device", "meta"], "device: meta"),
+        (["--extractor", "inception", "--extractor-weights", __file__], "not the FID Inception"),
+        (["--out", str(Path(__file__).parent)], "out: expected a file"),
     ],
 )
 def test_wrong_options_get_one_line(options, message, complaint, run_of_a_few_steps, folder):

@@ -45,6 +45,18 @@ def test_a_bare_resume_takes_the_newest_checkpoint_in_out(folder, tmp_path, caps
     assert json.loads((tmp_path / "summary.json").read_text())["steps"] == 2
 
 
+def test_a_run_goes_on_from_any_folder_in_any_folder(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(folder.parent)
+    first, second = tmp_path / "first", tmp_path / "second"
+    start = ["train", "--data", folder.name, "--out", str(first), *TINY]
+    assert main([*start, "--total-kimg", "0.004"]) == 0
+    monkeypatch.chdir(first / "checkpoints" / "step-000000001")
+    moved = ["train", "--resume", ".", "--out", str(second), "--total-kimg", "0.008"]
+    assert main(moved) == 0
+    assert main(["train", "--resume", str(second), "--total-kimg", "0.012"]) == 0
+    assert json.loads((second / "summary.json").read_text())["steps"] == 3
+
+
 def test_labels_make_a_conditional_model(folder, tmp_path):
     arguments = ["train", "--data", folder, "--labels", "--out", tmp_path / "run"]
     assert main([*map(str, arguments), "--total-kimg", "0.004", *TINY]) == 0
@@ -108,6 +120,9 @@ def test_a_recipe_refuses_data_of_another_kind(complaint, folder, tmp_path):
 def test_bad_resumes_get_one_line(complaint, folder, run_of_a_few_steps, tmp_path):
     assert "no checkpoint" in complaint("train", "--resume", tmp_path / "nowhere")
     assert "--resume" in complaint("train", "--data", folder, "--out", run_of_a_few_steps, *TINY)
+    assert "--preset" in complaint(
+        "train", "--resume", run_of_a_few_steps, "--preset", "stylegan2-lite"
+    )
     line = complaint("train", "--resume", run_of_a_few_steps, "--batch", "2")
     assert "batch 4 -> 2" in line
 
@@ -121,3 +136,19 @@ def test_an_unwritable_out_gets_one_line(complaint, folder, tmp_path):
 def test_an_unknown_backend_gets_one_line(backend, complaint, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("FASTGAN_BACKEND", backend)
     assert "abacus" in complaint("train", "--data", folder, "--out", tmp_path / "x", *TINY)
+
+
+def test_profile_steps_alone_are_refused(complaint, folder, tmp_path):
+    start = ["train", "--data", folder, "--out", tmp_path / "run", *TINY]
+    assert "--profile" in complaint(*start, "--profile-steps", "2")
+
+
+def test_relativistic_pairing_without_its_penalties_is_remarked(folder, tmp_path, capsys):
+    start = ["train", "--data", str(folder), "--out", str(tmp_path), *TINY, "--total-kimg", "0.004"]
+    assert main([*start, "--objective", "rpgan"]) == 0
+    assert "R1 and R2 in each step; here r1_every is 16" in capsys.readouterr().out
+
+
+def test_a_wrong_instruction_set_is_one_line(complaint, monkeypatch):
+    monkeypatch.setenv("FASTGAN_CPU_CAPABILITY", "sse")
+    assert "FASTGAN_CPU_CAPABILITY: expected default, avx2 or avx512" in complaint("doctor")

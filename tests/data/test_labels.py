@@ -111,10 +111,17 @@ def test_label_entries_of_another_form_are_refused(folder, content):
         ImageDataset(folder, labels=True)
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\xff"])
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\xff", b"[" * 200_000])
 def test_broken_json_is_refused(folder, content):
     (folder / "dataset.json").write_bytes(content)
     with pytest.raises(DataError, match="not valid JSON"):
+        ImageDataset(folder, labels=True)
+
+
+@pytest.mark.parametrize("classes", [5, "abc", {"a": 0}, [1, 2]])
+def test_class_names_of_another_form_are_refused(folder, classes):
+    write(folder, {"labels": [[name, 0] for name in names(folder)], "classes": classes})
+    with pytest.raises(DataError, match="classes: expected a list of names"):
         ImageDataset(folder, labels=True)
 
 

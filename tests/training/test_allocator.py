@@ -38,6 +38,47 @@ def test_freed_memory_is_used_again_without_a_page_fault():
     assert plain > 4 * kept + 2000
 
 
+HOLES = """
+import torch
+from fastgan.training.allocator import keep_freed_memory, return_unused_memory
+assert keep_freed_memory()
+def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
+blocks = [torch.ones(1 << 18) for _ in range(256)]  # 1 MiB each
+full = resident()
+del blocks[::2]  # every hole lies between blocks that stay
+kept = resident()
+assert return_unused_memory()
+print(full - kept, kept - resident(), all(bool((b == 1).all()) for b in blocks))
+"""
+
+
+@pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
+def test_memory_in_holes_goes_back_to_the_system():
+    said = subprocess.run(
+        [sys.executable, "-c", HOLES],
+        env={**os.environ, "GLIBC_TUNABLES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert int(said[0]) < 16
+    assert int(said[1]) > 100  # MiB, of 128
+    assert said[2] == "True"
+
+
+def test_a_run_returns_memory_at_intervals_where_it_is_kept(monkeypatch):
+    now, returned = [0.0], []
+    monkeypatch.setattr(allocator.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(allocator, "return_unused_memory", lambda: returned.append(now[0]))
+    for kept, expected in ((False, []), (True, [130.0, 250.0])):
+        monkeypatch.setattr(allocator, "_kept", kept)
+        hook, now[0] = allocator.ReturnMemory(), 0.0
+        hook.on_start(None)
+        for now[0] in (60.0, 119.0, 130.0, 140.0, 249.0, 250.0):
+            hook.on_step(None, {})
+        assert returned == expected
+
+
 @pytest.mark.skipif(allocator._glibc() is None, reason="the C library is not glibc")
 def test_the_status_says_what_could_be_set_outside(monkeypatch):
     monkeypatch.delenv("LD_PRELOAD", raising=False)

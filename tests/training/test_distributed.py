@@ -1,6 +1,8 @@
 """Two processes train as one does."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +57,30 @@ def test_two_processes_agree_on_micro_batch_and_rollback(tiny_config, unlabelled
     assert different == []
     assert (first["rollbacks"], first["micro_batch"]) == (1, 2)
     assert all(bool(value.isfinite().all()) for value in first.values())
+
+
+def test_processes_that_torchrun_starts_train_one_run(tmp_path):
+    """The environment is that of `torchrun --nproc-per-node 2`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    arguments = ["train", "--recipe", "vanilla", "--data", "ring8", "--total-kimg", "1",
+                 "--no-tensorboard", "--device", "cpu", "--out", str(tmp_path)]  # fmt: skip
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    common |= {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "fastgan", *arguments],
+            env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    said = [process.communicate(timeout=240)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert "finished at 1.0 kimg" in said[0]
+    assert said[1] == ""
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines]
+    assert steps == sorted(set(steps))
+    assert lines[-1]["kimg"] >= 1.0

@@ -8,7 +8,7 @@ import torch
 from fastgan import recipes
 from fastgan.data import ArrayDataset
 from fastgan.training import Hook, TrainingDivergedError, guard, start_state, train
-from fastgan.training.alarms import GRADIENT
+from fastgan.training.alarms import FAKE, GRADIENT, REAL
 from fastgan.training.checkpoint import (
     checkpoints,
     find_checkpoint,
@@ -18,7 +18,7 @@ from fastgan.training.checkpoint import (
     save_checkpoint,
 )
 from fastgan.training.guard import Guard
-from fastgan.training.report import Checkpoints, default_hooks
+from fastgan.training.report import Checkpoints, Metrics, Summary, default_hooks
 from tests.training.runs import assert_same_run, everything, run_steps
 
 VANILLA = recipes.get("vanilla")
@@ -164,13 +164,30 @@ def test_damage_and_advice_are_said_once_and_mark_checkpoints(
 
 def test_the_newest_good_checkpoint_outlives_bad_ones(vanilla_config, ring, tmp_path):
     state = alarmed_state(vanilla_config, ring)
-    strong = ("too strong D",)
-    for step, alarms in enumerate([(), (), strong, strong, strong]):
+    bad = ("exploding loss",)
+    for step, alarms in enumerate([(), (), bad, bad, bad]):
         state.step, state.alarms = step, alarms
         save_checkpoint(state, tmp_path)
     assert [read_about(path)["step"] for path in checkpoints(tmp_path)] == [1, 3, 4]
     assert last_good_checkpoint(tmp_path, 4) == checkpoints(tmp_path)[0]
     assert last_good_checkpoint(tmp_path, 0) is None
+
+
+def test_a_too_strong_d_does_not_make_checkpoints_bad(vanilla_config, ring, tmp_path, capsys):
+    """With few images D stays that strong: one NaN would else take back most of the run."""
+    state = alarmed_state(vanilla_config, ring)
+    ours = Guard(tmp_path)
+    ours.on_start(state)
+    values = {REAL: torch.tensor(0.99), FAKE: torch.tensor(0.99)}
+    for step in range(1100):
+        state.step = step  # no images, so that diversity is not measured
+        ours.on_step(state, values)
+    assert (state.alarms, state.remarks) == ((), ("too strong D",))
+    assert "too strong D" in capsys.readouterr().err
+    save_checkpoint(state, tmp_path)
+    assert last_good_checkpoint(tmp_path, state.step) is not None
+    Summary(tmp_path, Metrics(1.0, [])).on_end(state)
+    assert json.loads((tmp_path / "summary.json").read_text())["alarms"] == ["too strong D"]
 
 
 def test_diversity_of_a_collapsed_generator_is_low(vanilla_config, ring, tmp_path):

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from fastgan import recipes
+from fastgan.errors import ConfigError
 from fastgan.training import Step, start_state
 from fastgan.training import memory as module
-from fastgan.training.memory import TrainingMemoryError, images_per_pass, is_out_of_memory
+from fastgan.training.memory import (
+    TrainingMemoryError,
+    images_per_pass,
+    is_out_of_memory,
+    smaller_pass,
+)
 from tests.training.runs import assert_same_run
 
 CPU_SAYS = (
@@ -112,6 +118,13 @@ def test_what_allocators_say_is_known():
     assert is_out_of_memory(refused.value)
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert not is_out_of_memory(ValueError("not enough memory"))
+
+
+def test_a_pass_shrinks_to_what_the_recipe_takes(tiny_config):
+    config = tiny_config(batch=12, mbstd_group=1, pack=4)
+    assert smaller_pass(config, 12) == 4  # 6 is no multiple of pack
+    with pytest.raises(ConfigError, match="multiple of pack 4"):
+        smaller_pass(config, 4)
 
 
 def test_all_processes_halve_when_one_runs_out(tiny_config, pictures, monkeypatch, capsys):

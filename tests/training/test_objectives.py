@@ -93,6 +93,16 @@ def test_relativistic_pairing_does_not_see_a_common_shift():
     assert loss(*shifted).item() == pytest.approx(loss(real, fake).item(), rel=1e-12)
 
 
+def test_margins_are_above_0_where_d_is_right():
+    real, fake = output(3.0, -1.0), output(1.0, -2.0)
+    for objective in (NonSaturating(), Minimax()):
+        assert [m.flatten().tolist() for m in objective.margins(real, fake)] == [[3, -1], [-1, 2]]
+    shifted = output(53.0, 49.0), output(51.0, 48.0)  # no threshold tells these apart
+    for pair in ((real, fake), shifted):
+        margins = RelativisticPairing().margins(*pair)
+        assert [m.flatten().tolist() for m in margins] == [[2, 1], [2, 1]]
+
+
 def test_relativistic_pairing_is_twice_differentiable():
     real, fake = (torch.randn(4, 1, dtype=torch.float64, requires_grad=True) for _ in range(2))
 

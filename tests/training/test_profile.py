@@ -138,7 +138,7 @@ def test_wrong_numbers_are_refused(tmp_path):
         Profile(tmp_path, 0)
 
 
-def test_the_command_profiles_and_leaves_a_run_to_resume(tmp_path, capsys):
+def test_the_command_profiles_and_leaves_the_folder_to_a_run(tmp_path, capsys):
     out = str(tmp_path / "run")
     arguments = ["train", "--data", "shipped", "--resolution", "16", "--max-images", "8", *TINY]
     assert main([*arguments, "--out", out, "--profile", "--profile-steps", "3"]) == 0
@@ -146,6 +146,6 @@ def test_the_command_profiles_and_leaves_a_run_to_resume(tmp_path, capsys):
     assert "3 steps profiled" in printed
     assert "optimiser" in printed
     assert "trace.json" in printed
-    assert (tmp_path / "run" / "trace.json").is_file()
-    assert main(["train", "--resume", out, "--total-kimg", "0.024"]) == 0
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["trace.json"]
+    assert main([*arguments, "--out", out, "--total-kimg", "0.024"]) == 0
     assert "finished" in capsys.readouterr().out

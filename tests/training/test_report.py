@@ -13,12 +13,14 @@ from PIL import Image
 from rich.console import Console
 
 from fastgan import recipes
+from fastgan.data import ArrayDataset, grid_mixture
 from fastgan.synthesis.model_file import load_model
 from fastgan.training import Hook, TrainingDivergedError, train
 from fastgan.training.display import Display
 from fastgan.training.hooks import Every
-from fastgan.training.report import JsonLines, Metrics, default_hooks
-from fastgan.training.scatter import scatter
+from fastgan.training.report import Metrics, default_hooks
+from fastgan.training.scatter import extent_of, scatter
+from fastgan.training.writers import JsonLines, TensorBoard
 from tests.training.runs import assert_same_run, run_steps
 
 VANILLA = recipes.get("vanilla")
@@ -83,10 +85,10 @@ def test_resumed_log_drops_lines_after_the_checkpoint(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
     log = JsonLines(path)
-    log.start(2)
+    log.start(2, 64)
     log.write({"step": 3, "again": 1})
     assert lines(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 3, "again": 1}]
-    log.start(0)
+    log.start(0, 0)
     assert lines(tmp_path) == []
 
 
@@ -199,6 +201,46 @@ def test_display_knows_the_time_limit():
     metrics.last = {"images_per_second": 50.0}
     display.on_step(state, {})
     assert "ETA 0:20" in console.file.getvalue()  # 10 of the 30 seconds of this start are over
+
+
+class Broken(Hook):
+    def on_step(self, state, means):
+        raise RuntimeError("broken")
+
+
+def test_an_error_gives_the_terminal_and_the_files_back(vanilla_config, ring, tmp_path):
+    console = Console(file=io.StringIO(), force_terminal=True)
+    closed = []
+    writer = JsonLines(tmp_path / "metrics.jsonl")
+    writer.close = lambda: closed.append(True)
+    metrics = Metrics(1.0, [writer])
+    hooks = [metrics, Display(metrics, console), Broken()]
+    with pytest.raises(RuntimeError, match="broken"):
+        train(vanilla_config(), VANILLA, ring, tmp_path, hooks=hooks)
+    said = console.file.getvalue()
+    assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor, hidden and shown
+    assert closed == [True]
+
+
+def test_event_files_forget_what_a_rollback_took_back(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    board = TensorBoard(tmp_path)
+    board.start(0, 0)
+    for kimg in (1.0, 2.0, 3.0):
+        board.write({"step": 1, "kimg": kimg, "loss_d": kimg})
+    board.start(1, 1000)
+    board.write({"step": 2, "kimg": 2.0, "loss_d": 7.0})
+    board.close()
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload().Scalars("loss_d")
+    assert [(event.step, event.value) for event in events] == [(1000, 1.0), (2000, 7.0)]
+
+
+def test_pictures_of_points_show_all_modes_and_a_line(tmp_path):
+    grid = ArrayDataset(grid_mixture(5).sample(2000, torch.Generator().manual_seed(0)), name="x")
+    corners = scatter(torch.tensor([[4.0, 4.0], [-4.0, -4.0]]), extent_of(grid))
+    assert (corners < 128).sum() == 2
+    line = scatter(torch.tensor([[1.0], [-1.0]]), 2.0)
+    assert (line < 128).nonzero()[:, 0].tolist() == [128, 128]
 
 
 def test_scatter_draws_each_point_where_it_is():

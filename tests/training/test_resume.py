@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from fastgan import files, recipes
 from fastgan.data import ArrayDataset
-from fastgan.errors import CheckpointError
+from fastgan.errors import CheckpointError, ConfigError
 from fastgan.training import checkpoint as module
 from fastgan.training import start_state, train
 from fastgan.training.checkpoint import checkpoints, find_checkpoint, load_checkpoint
@@ -172,12 +172,38 @@ def test_interrupted_write_leaves_the_previous_checkpoint(saved, ring, monkeypat
         raise OSError("no space left on device")
 
     before = checkpoints(folder)
+    (folder / "checkpoints" / ".writing-000000001").mkdir()  # by a process that was killed
     monkeypatch.setattr(module, broken, fail)
     state.step += 1
     with pytest.raises(OSError, match="no space left"):
         module.save_checkpoint(state, folder)
     monkeypatch.undo()
-    assert checkpoints(folder) == before
+    assert sorted((folder / "checkpoints").iterdir()) == before  # the disk may be full
     assert resume(config, ring, folder).step == 4
     module.save_checkpoint(state, folder)  # the leftovers are not in the way
     assert resume(config, ring, folder).step == 5
+
+
+def test_a_new_run_does_not_mix_with_one_in_its_folder(saved, ring):
+    config, _, folder = saved
+    before = checkpoints(folder)
+    with pytest.raises(ConfigError, match="holds a run with checkpoints"):
+        train(config, VANILLA, ring, folder, hooks=[Checkpoints(folder, kimg=0.032)])
+    assert checkpoints(folder) == before
+
+
+def test_a_resume_from_an_earlier_checkpoint_sets_later_ones_aside(saved, ring, capsys):
+    config, _, folder = saved
+    config = replace(config, keep_checkpoints=1)
+    third = folder / "checkpoints" / "step-000000003"
+    hooks = [Checkpoints(folder, kimg=0.032)]
+    state = start_state(config, VANILLA, ring)
+    load_checkpoint(state, third)
+    hooks[0].on_start(state)
+    assert checkpoints(folder) == [third]
+    aside = folder / "checkpoints" / "abandoned-000000004"
+    assert (aside / "tensors.safetensors").is_file()
+    assert str(aside) in capsys.readouterr().err
+    state.step = 5
+    module.save_checkpoint(state, folder)
+    assert find_checkpoint(folder).name == "step-000000005"

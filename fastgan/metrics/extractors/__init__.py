@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fastgan.devices import usable_device
 from fastgan.errors import ConfigError
 from fastgan.metrics.extractors.base import Extracted, FeatureExtractor, Names
 from fastgan.metrics.extractors.efflite0 import EffLite0
@@ -37,10 +38,12 @@ def make_extractor(
         size: side that images are resized to, for "efflite0" and "random-conv"; None: their own.
         device: where it runs.
 
-    Raises: ConfigError for an unknown name, options that it does not take, or missing weights.
+    Raises: ConfigError for an unknown name, options that it does not take, missing weights, or a
+        device that is not here.
     """
     if name not in NAMES:
         raise ConfigError(f"extractor: expected one of {', '.join(NAMES)}, got {name!r}")
+    device = str(usable_device(device))
     if weights is not None and name != "inception":
         raise ConfigError(f"extractor-weights: {name} takes no file of weights; leave it out")
     if size is not None and (name not in ("efflite0", "random-conv") or size < 8):

@@ -9,7 +9,6 @@ Source: Szegedy et al. 2015, "Rethinking the Inception Architecture"; Heusel et 
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -239,7 +238,9 @@ class Inception:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
             network.load_state_dict(state, assign=True)
-        except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError, ValueError) as error:
+        except OSError:
+            raise
+        except Exception as error:  # rubbish has the restricted unpickler raise anything
             reason = " ".join(str(error).split())[:200]
             raise ConfigError(
                 f"extractor-weights: {path} is not the FID Inception network's state dict "
