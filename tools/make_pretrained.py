@@ -63,18 +63,30 @@ def main(options: Options) -> None:
 
 
 def _training(run: Path, images: int, config: dict[str, Any]) -> dict[str, Any]:
-    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    rates = [json.loads(line)["images_per_second"] for line in lines]
-    rate = statistics.median(rates)  # the clock goes on while a run waits for other work
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+    rate = statistics.median(line["images_per_second"] for line in lines)
     return {
         "preset": "stylegan2-lite",
         "data": "the 4,096 shipped critters",
         "images": images,
         "images_per_second": rate,
-        "hours_at_that_rate": round(images / rate / 3600, 2),
+        "hours": round(_seconds(lines, rate) / 3600, 2),
         "threads": torch.get_num_threads(),
+        "augment_p": lines[-1]["augment_p"],
         "config": config,
     }
+
+
+def _seconds(lines: list[dict[str, Any]], median: float) -> float:
+    """Seconds of training. A line much slower than others is of a time in which the run stood
+    still for other work; its images count as if they had come at the median rate."""
+    total = previous = 0.0
+    for line in lines:
+        images = (line["kimg"] - previous) * 1000
+        previous = line["kimg"]
+        rate = line["images_per_second"]
+        total += images / (rate if rate > median / 2 else median)
+    return total
 
 
 def _scores(synthesizer: Synthesizer, count: int) -> dict[str, Any]:
