@@ -1,8 +1,8 @@
 """The C library's allocator: keep freed memory for the next step, and now and then return the rest.
 
 Blocks of changing sizes (augmentation pads by what it drew) leave holes between those that stay,
-which later ones do not fit into: the heap of a 64 x 64 run grew by 16 MB a minute, with no more in
-use. What lies in the holes is given back to the system at intervals of `TRIM_SECONDS`.
+which later ones do not fit into: the heap of a long run grows, with no more of it in use. What lies
+in the holes is given back to the system at intervals of `TRIM_SECONDS`.
 """
 
 from __future__ import annotations

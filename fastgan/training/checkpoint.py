@@ -8,6 +8,7 @@ pickled: reading a checkpoint runs no code from it.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -75,7 +76,8 @@ def take_folder(state: TrainingState, out_dir: Path) -> None:
     """See that the checkpoints in a folder are those that led to this state.
 
     Those of later steps, which a resume from an earlier one leaves behind, are set aside under the
-    name `abandoned-<n>`, so that nothing of them is lost and nothing takes them for this run's.
+    name `abandoned-<n>` (`abandoned-<n>-2` and so on where that is taken), so that nothing of them
+    is lost and nothing takes them for this run's.
 
     Raises: ConfigError when a new run finds checkpoints of another.
     """
@@ -87,10 +89,15 @@ def take_folder(state: TrainingState, out_dir: Path) -> None:
         )
     for path in found:
         if step_of(path) > state.step:
-            aside = path.with_name(path.name.replace("step-", "abandoned-"))
-            shutil.rmtree(aside, ignore_errors=True)
+            aside = _free_name(path.with_name(path.name.replace("step-", "abandoned-")))
             os.rename(path, aside)
             announce(f"{path.name} is later than step {state.step} of this start: now {aside}")
+
+
+def _free_name(path: Path) -> Path:
+    """Return a path next to `path` at which there is nothing yet: itself, or with a number."""
+    names = (path.with_name(f"{path.name}-{n}") for n in itertools.count(2))
+    return next(name for name in itertools.chain([path], names) if not name.exists())
 
 
 def _delete_old(out_dir: Path, keep: int, step: int) -> None:

@@ -207,3 +207,16 @@ def test_a_resume_from_an_earlier_checkpoint_sets_later_ones_aside(saved, ring, 
     state.step = 5
     module.save_checkpoint(state, folder)
     assert find_checkpoint(folder).name == "step-000000005"
+
+
+def test_what_an_earlier_resume_set_aside_is_kept(saved, ring):
+    config, _, folder = saved
+    third = folder / "checkpoints" / "step-000000003"
+    kept = folder / "checkpoints" / "abandoned-000000004"
+    kept.mkdir()
+    (kept / "note.txt").write_text("of an earlier resume", encoding="utf-8")
+    state = start_state(config, VANILLA, ring)
+    load_checkpoint(state, third)
+    module.take_folder(state, folder)
+    assert (kept / "note.txt").is_file()
+    assert (kept.with_name("abandoned-000000004-2") / "tensors.safetensors").is_file()
