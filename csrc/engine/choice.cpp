@@ -38,13 +38,10 @@ bool is_near(const LayerShape& shape, int tile) {
   return weight_bytes(shape, tile) <= cache_bytes() / 2;
 }
 
-// Larger tiles take fewer products, but more weights, which small images are bound by; upsampling
-// goes on with the smaller ones while their weights are few.
+// Larger tiles take fewer products, but more weights, which small images are bound by.
 int default_tile(const LayerShape& shape) {
   const int side = std::min(shape.height, shape.width);
-  if (side <= 8) return side <= 4 ? 1 : 2;
-  const double few = cache_bytes() * (side <= 16 ? 2 : 0.5);
-  return shape.up && side <= 32 && weight_bytes(shape, 2) <= few ? 2 : 4;
+  return side <= 4 ? 1 : side <= 8 ? 2 : 4;
 }
 
 // Rows where the weights stay in each core's cache, or where there are so many pixels that reading
@@ -61,7 +58,7 @@ Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
     const double transformed = points * tiles_of(shape, tile) * shape.in_channels;
     return transformed * threads <= (1 << 20) ? Split::kChannels : Split::kTeam;
   }
-  if (many_rows && (bytes <= 1.25 * cache_bytes() || side >= 64)) return Split::kRows;
+  if (many_rows && (bytes <= 2.5 * cache_bytes() || side >= 64)) return Split::kRows;
   return bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
 }
 
@@ -72,16 +69,14 @@ bool is_read_often(const LayerShape& shape, const Choice& choice) {
          weight_bytes(shape, choice.tile) >= 8 * cache_bytes();
 }
 
-// Vectors of output channels. The more, the fewer loads a product takes; but weights that come from
-// far away are asked for in time where one column meets all rows of a batch at once.
+// Vectors of output channels. The more, the fewer loads a product takes; but of weights that come
+// from far away, two vectors a row leave time to ask for them.
 int default_columns(const LayerShape& shape, const Choice& choice, int out_vectors, int threads) {
   const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
   int most = 4;
-  if (choice.split == Split::kTeam) {
-    most = std::min(shape.height, shape.width) <= 16 ? 4 : 2;
-  } else if (is_read_often(shape, choice)) {
+  if (!is_near(shape, choice.tile)) {
     most = 2;
-  } else if (!is_near(shape, choice.tile) || (shape.up && choice.tile == 4)) {
+  } else if (shape.up && choice.tile == 4) {
     most = 1;
   }
   int columns = std::min(most, std::max(share, 1));
@@ -91,10 +86,13 @@ int default_columns(const LayerShape& shape, const Choice& choice, int out_vecto
 
 // Tiles of a batch: as many as one product takes; transforms of few channels then stay in the
 // first-level cache.
-int default_batch(const LayerShape& shape, const Choice& choice) {
+int default_batch(const LayerShape& shape, const Choice& choice, int threads) {
   const int tiles = tiles_of(shape, choice.tile);
-  if (choice.split == Split::kTeam) return std::min(64, tiles);
+  if (choice.split == Split::kTeam) return std::min(shape.up ? kPanelTiles : 64, tiles);
   if (is_read_often(shape, choice) && !shape.up) return std::min(32, tiles);
+  if (choice.split == Split::kRows && !shape.up && !is_near(shape, choice.tile)) {
+    return std::max(std::min(64, tiles / threads), std::min(kPanelTiles, tiles));
+  }
   int batch = kPanelTiles;
   if (is_near(shape, choice.tile) && !shape.up) {
     const int row = tiles_along(shape.width, choice.tile), rest = choice.columns > 2 ? 32 : 14;
@@ -127,7 +125,7 @@ Choice default_choice(const LayerShape& shape, int lanes, int threads) {
   choice.tile = default_tile(shape);
   choice.split = default_split(shape, choice.tile, lanes, threads);
   choice.columns = default_columns(shape, choice, vectors(shape.out_channels, lanes), threads);
-  choice.batch = default_batch(shape, choice);
+  choice.batch = default_batch(shape, choice, threads);
   return choice;
 }
 
