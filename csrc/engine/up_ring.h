@@ -1,0 +1,203 @@
+// The ring of rows between the transposed convolution of an upsampling layer and its filter: tiles
+// add their outputs, and rows that are complete go through the 4-tap filter, the activation and
+// into the image. One ring for each block of output channels. Only in a stamped region.
+#pragma once
+
+#include "engine/tile_products.h"
+
+namespace fastgan::engine::FASTGAN_STAMPED {
+
+// Outputs of this size have left the caches when the next layer reads them, and a plain store would
+// read the line first that it overwrites.
+constexpr size_t kStreamBytes = size_t(12) << 20;
+
+inline bool leaves_caches(const LayerShape& shape) {
+  const size_t channels = size_t(vectors(shape.out_channels, kLanes)) * kLanes;
+  return channels * shape.out_height() * shape.out_width() * sizeof(float) > kStreamBytes;
+}
+
+inline void store_output(float* to, Vec value, bool streams) {
+  streams ? stream(to, value) : store(to, value);
+}
+
+template <typename A>
+class UpRing {
+  static constexpr int kN = A::kIn, kPoints = A::kPoints;
+  static constexpr int kRows = 2 * kN + 5;  // in use, with the row of zeros below the image
+
+ public:
+  // `m_mixed`, `m_odd`: rows of M at which the groups of one and of two odd axes begin.
+  UpRing(const LayerShape& shape, const Choice& choice, const Activation& activation, int m_mixed,
+         int m_odd, const float* bias)
+      : shape_(shape),
+        columns_(choice.columns),
+        batch_(choice.batch),
+        m_mixed_(m_mixed),
+        m_odd_(m_odd),
+        finish_(activation),
+        ratio_(activation.filter_ratio),
+        streams_(leaves_caches(shape)),
+        tile_rows_((shape.height + kN - 1) / kN),
+        tile_columns_((shape.width + kN - 1) / kN),
+        bias_(size_t(vectors(shape.out_channels, kLanes)) * kLanes) {
+    for (int o = 0; o < shape.out_channels; ++o) bias_[o] = bias[o];
+  }
+
+  size_t floats() const { return row_floats() * kRows; }
+  // Whether outputs go around the caches: they must be finished before others read them.
+  bool streams() const { return streams_; }
+
+  // Zeros where the filter reads and no tile is added: the row above the image, the first and the
+  // last column of all rows.
+  void clear_edges(float* ring) const {
+    const size_t vector_floats = size_t(columns_) * kLanes;
+    std::memset(row_at(ring, -1), 0, row_floats() * sizeof(float));
+    for (int row = 0; row < kRows; ++row) {
+      float* const first = ring + row * row_floats();
+      std::memset(first, 0, vector_floats * sizeof(float));
+      std::memset(first + row_floats() - vector_floats, 0, vector_floats * sizeof(float));
+    }
+  }
+
+  // The products `m` of `tiles` tiles from tile t on: into the ring, and what is complete out of
+  // it.
+  void add(const Call& call, const RowRun& run, int block, int t, int tiles, const float* m,
+           float* ring) const {
+    switch (columns_) {
+      case 4:
+        return add<4>(call, run, block, t, tiles, m, ring);
+      case 3:
+        return add<3>(call, run, block, t, tiles, m, ring);
+      case 2:
+        return add<2>(call, run, block, t, tiles, m, ring);
+      default:
+        return add<1>(call, run, block, t, tiles, m, ring);
+    }
+  }
+
+ private:
+  // Columns -1 .. 2 * (width in whole tiles) + 1 of the transposed convolution.
+  size_t row_floats() const { return size_t(2 * tile_columns_ * kN + 3) * columns_ * kLanes; }
+  float* row_at(float* ring, int row) const {
+    return ring + size_t((row + kRows) % kRows) * row_floats();
+  }
+
+  template <int NV>
+  void add(const Call& call, const RowRun& run, int block, int t, int tiles, const float* m,
+           float* ring) const {
+    TileCursor tile(t, tile_columns_, tile_rows_);
+    for (int i = 0; i < tiles; ++i, tile.next()) {
+      const int x = tile.x, y = tile.y;
+      add_tile<NV>(i, x, y, y == run.start, m, ring);
+      if (x < tile_columns_ - 1) continue;
+      // Rows that no later tile adds to. The row 2 kN (y + 1) is shared with the tiles below.
+      const int from = y == 0 ? 0 : 2 * kN * y - 2;
+      int end = 2 * kN * (y + 1) - 2;
+      if (y == tile_rows_ - 1) {
+        end = 2 * shape_.height;
+        std::memset(row_at(ring, end + 1), 0, row_floats() * sizeof(float));
+      }
+      const int first = from > run.wanted ? from : run.wanted;
+      for (int row = first; row < least(end, 2 * shape_.height); ++row) {
+        filter_row<NV>(call, run.sample, block, row, ring);
+      }
+    }
+  }
+
+  static inline void put(float* to, Vec value, bool add) {
+    store(to, add ? value + load(to) : value);
+  }
+
+  // The outputs of tile i of the batch, at column x and row y of the tiles, into the ring.
+  template <int NV>
+  void add_tile(int i, int x, int y, bool is_first, const float* m, float* ring) const {
+    constexpr size_t kS = size_t(NV) * kLanes;
+    const size_t even_step = batch_ * kS, mixed_step = even_step * kN;
+    const float* const even = m;
+    const float* const columns = m + m_mixed_ * kS;            // even row, odd column
+    const float* const rows = columns + kPoints * mixed_step;  // odd row, even column
+    const float* const odd = m + m_odd_ * kS;
+    float* to[2 * kN + 1];
+    for (int r = 0; r <= 2 * kN; ++r) to[r] = row_at(ring, 2 * kN * y + r) + kS + 2 * kN * x * kS;
+    for (size_t n = 0; n < kS; n += kLanes) {
+      Vec outputs[kN + 1][kPoints], line[kPoints], y_line[kN + 1];
+      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+          line[p] = load(even + (p * kPoints + q) * even_step + i * kS + n);
+        }
+        A::out(line, y_line);
+        FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) outputs[r][q] = y_line[r];
+      }
+      FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) {
+        A::out(outputs[r], y_line);
+        FASTGAN_UNROLL for (int c = 0; c <= kN; ++c) {
+          put(to[2 * r] + 2 * c * kS + n, y_line[c], (r == 0 && !is_first) || (c == 0 && x > 0));
+        }
+      }
+      FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
+        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+          line[p] = load(columns + p * mixed_step + (i * kN + c) * kS + n);
+        }
+        A::out(line, y_line);
+        FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) {
+          put(to[2 * r] + (2 * c + 1) * kS + n, y_line[r], r == 0 && !is_first);
+        }
+      }
+      FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
+        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+          line[q] = load(rows + q * mixed_step + (i * kN + r) * kS + n);
+        }
+        A::out(line, y_line);
+        FASTGAN_UNROLL for (int c = 0; c <= kN; ++c) {
+          put(to[2 * r + 1] + 2 * c * kS + n, y_line[c], c == 0 && x > 0);
+        }
+        FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
+          store(to[2 * r + 1] + (2 * c + 1) * kS + n, load(odd + ((i * kN + r) * kN + c) * kS + n));
+        }
+      }
+    }
+  }
+
+  // One row of the output from the rows row - 1 .. row + 2 of the transposed convolution.
+  template <int NV>
+  void filter_row(const Call& call, int sample, int block, int row, float* ring) const {
+    constexpr size_t kS = size_t(NV) * kLanes;
+    const float* lines[4];
+    for (int k = 0; k < 4; ++k) lines[k] = row_at(ring, row - 1 + k);
+    const int width = 2 * shape_.width, padded = vectors(shape_.out_channels, kLanes) * kLanes;
+    const float* noise = call.noise + call.noise_step * sample + size_t(row) * width;
+    const Vec ratio = splat(ratio_);
+    const bool around = streams_ && call.out.mask == -1;  // a ring is there to stay in the cache
+    for (int n = 0; n < NV; ++n) {
+      const int c = block * NV + n;
+      const Vec scale = load(call.scales + size_t(sample) * padded + c * kLanes);
+      const Vec bias = load(bias_.get() + c * kLanes);
+      float* to = call.out.at(sample, c, row);
+      size_t at = size_t(n) * kLanes;
+      Vec before = filter_column(lines, at, ratio), here = filter_column(lines, at + kS, ratio);
+      Vec after = filter_column(lines, at + 2 * kS, ratio);
+      at += 3 * kS;
+      for (int x = 0; x < width; ++x, at += kS) {
+        const Vec last = filter_column(lines, at, ratio);
+        const Vec sum = fma(ratio, here + after, before + last);
+        store_output(to + size_t(x) * kLanes, finish_(sum, scale, bias, noise[x]), around);
+        before = here, here = after, after = last;
+      }
+    }
+  }
+
+  static inline Vec filter_column(const float* const* lines, size_t at, Vec ratio) {
+    return fma(ratio, load(lines[1] + at) + load(lines[2] + at),
+               load(lines[0] + at) + load(lines[3] + at));
+  }
+
+  const LayerShape shape_;
+  const int columns_, batch_, m_mixed_, m_odd_;
+  const Finish finish_;
+  const float ratio_;
+  const bool streams_;
+  const int tile_rows_, tile_columns_;
+  Buffer<float> bias_;
+};
+
+}  // namespace fastgan::engine::FASTGAN_STAMPED
