@@ -8,6 +8,8 @@ namespace fastgan::engine {
 namespace {
 
 constexpr int kPanelTiles = 16;  // rows of a product of one column, at most
+// Up to here a product is so short that starting it counts, and many tiles are transformed at once.
+constexpr int kFewChannels = 32;
 
 double cache_bytes() {
 #if defined(_SC_LEVEL2_CACHE_SIZE)
@@ -56,7 +58,7 @@ Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
   if (side <= 16) {
     const double points = shape.up ? (2.0 * tile + 1) * (2 * tile + 1) : points_of(shape, tile);
     const double transformed = points * tiles_of(shape, tile) * shape.in_channels;
-    return transformed * threads <= (1 << 20) ? Split::kChannels : Split::kTeam;
+    return transformed * threads <= (5 << 17) ? Split::kChannels : Split::kTeam;
   }
   if (many_rows && (bytes <= 2.5 * cache_bytes() || side >= 64)) return Split::kRows;
   return bytes >= 8 * cache_bytes() ? Split::kTeam : Split::kChannels;
@@ -95,10 +97,11 @@ int default_batch(const LayerShape& shape, const Choice& choice, int threads) {
   }
   int batch = kPanelTiles;
   if (is_near(shape, choice.tile) && !shape.up) {
-    const int row = tiles_along(shape.width, choice.tile), rest = choice.columns > 2 ? 32 : 14;
+    const int row = tiles_along(shape.width, choice.tile);
+    const int rest = shape.in_channels <= kFewChannels / 2 ? 64 : choice.columns > 2 ? 32 : 14;
     batch = tiles_along(row, tiles_along(row, rest));  // a row of tiles in equal parts
   } else if (is_near(shape, choice.tile) && choice.tile == 4) {
-    batch = 12;
+    batch = shape.in_channels <= kFewChannels ? 48 : 12;
   }
   return std::min(batch, tiles);
 }

@@ -20,7 +20,7 @@ inline int least(int a, int b) { return a < b ? a : b; }
 // Weights of a layer that stay in a core's second-level cache from one batch of tiles to the next.
 constexpr size_t kNearBytes = size_t(1) << 20;
 // Others are asked for so long before a product reads them.
-constexpr size_t kAheadBytes = 4096;
+constexpr size_t kAheadBytes = 8192;
 
 // Tile t of all samples, and the next ones, without a division for each.
 struct TileCursor {
