@@ -71,7 +71,6 @@ class Worker {
     A unused;
     const int64_t size = stream_ ? kStreamPiece : kConvert ? kPiece : end - begin;
     for (int64_t i = begin; i < end; i += size) {
-      if (stream_) prefetch(i + size);
       piece(i, std::min(size, end - i), &value, sums_ == nullptr ? &unused : sums_ + unit);
     }
   }
@@ -100,19 +99,8 @@ class Worker {
 
  private:
   static constexpr int64_t kPiece = 1024;  // four float buffers fit the first-level cache
-  // Around the caches: short pieces, so that the next one is on its way while this one is computed.
+  // Around the caches: short pieces, so that loads of the next one begin while this one is stored.
   static constexpr int64_t kStreamPiece = 256;
-
-  // Asks for the inputs at `offset`, to be read once: they pass by the second-level cache. Inlined
-  // at once: GCC removes calls of a function that does no more than this.
-  __attribute__((always_inline)) void prefetch(int64_t offset) const {
-    for (const T* from : {source_, g_, h_}) {
-      if (from == nullptr) continue;
-      for (int64_t i = 0; i < kStreamPiece; i += 64 / int64_t{sizeof(T)}) {
-        __builtin_prefetch(from + offset + i, 0, 0);
-      }
-    }
-  }
 
   void piece(int64_t offset, int64_t size, const A* bias, A* sums) {
     const A* source = read(source_, offset, size, source_piece_);

@@ -32,7 +32,3 @@ def prefetches(module: str) -> Counter[str]:
 def test_products_ask_for_weights_ahead():
     # One for each product of 1 to 16 rows and 1 to 4 columns at least, in three instruction sets.
     assert prefetches("fastgan._engine")["prefetcht1"] > 3 * 40
-
-
-def test_activations_on_their_way_to_memory_ask_for_their_next_piece():
-    assert prefetches("fastgan._C")["prefetchnta"] > 3
