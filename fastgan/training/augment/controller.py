@@ -37,7 +37,8 @@ class AdaptiveAugmentation(Augmentation):
 
     Every `interval` updates of D the probability p moves by batch * interval / (kimg * 1000)
     towards more augmentation if r_t, averaged over these updates, was above the target, else
-    towards less. It starts at 0 and is at least 0.
+    towards less. It starts at 0 and stays in [0, 1]: beyond 1 nothing more would be transformed, and the
+    way back would take longer.
 
     Args:
         bundle: a name in BUNDLES.
@@ -72,7 +73,7 @@ class AdaptiveAugmentation(Augmentation):
             gap = self._sign_sum / self.interval - self.target
             direction = torch.where(gap.abs() < _TIE, 0, gap.sign())
             stride = batch * self.interval / (self.kimg * 1000)
-            self.p = (self.p.to(r_t.device) + direction * stride).clamp(min=0)
+            self.p = (self.p.to(r_t.device) + direction * stride).clamp(0, 1)
             self._sign_sum, self._updates = torch.zeros_like(self._sign_sum), 0
         return {"augment_p": self.p}
 

@@ -28,6 +28,12 @@ def test_probability_does_not_fall_below_zero_and_rises_from_there():
     assert follow(controller, [1.0] * 4)[-1] == pytest.approx(0.2)
 
 
+def test_probability_does_not_rise_above_one_and_falls_from_there():
+    controller = AdaptiveAugmentation(kimg=1.0)
+    assert follow(controller, [1.0] * 32)[-1] == 1
+    assert follow(controller, [-1.0] * 4)[-1] == pytest.approx(0.8)
+
+
 def test_default_stride_is_that_of_the_paper():
     assert follow(AdaptiveAugmentation(), [1.0] * 4, batch=64)[-1] == 64 * 4 / 500_000
 
