@@ -22,7 +22,12 @@ MINIMAL_FILTERING = 2e-5
 
 
 def compare(
-    actual: Tensor, rounded: Tensor, exact: Tensor, *, order: int = 0
+    actual: Tensor,
+    rounded: Tensor,
+    exact: Tensor,
+    *,
+    order: int = 0,
+    dtype: torch.dtype | None = None,
 ) -> tuple[float, float]:
     """(distance of a kernel's result from the exact one, the most that it may be).
 
@@ -31,6 +36,8 @@ def compare(
         rounded: the specification's in the same dtype.
         exact: the specification's in float64.
         order: of the gradient; each order is one more result that was rounded.
+        dtype: what results on the way were rounded to, None: that of `actual`. The gradient of
+            float32 styles comes from images, which may be in half precision.
 
     Distances are absolute; the roundings are relative to the largest magnitude of `exact`, at
     least 1. A NaN is infinitely far from anything.
@@ -38,7 +45,7 @@ def compare(
     if exact.numel() == 0:
         return 0.0, 0.0
     scale = max(1.0, exact.detach().abs().max().item())
-    allowed = 2 * distance(rounded, exact) + (1 + order) * EPSILON[actual.dtype] * scale
+    allowed = 2 * distance(rounded, exact) + (1 + order) * EPSILON[dtype or actual.dtype] * scale
     return distance(actual, exact), allowed
 
 
