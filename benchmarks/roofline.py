@@ -10,8 +10,8 @@ from torch.nn.functional import conv2d
 
 from benchmarks.timing import Timing, measure
 
-# Names among the contenders of a run. Which library multiplies faster depends on the CPU: torch.mm is
-# MKL's, half as fast on some AMD ones as the same product as a 1x1 convolution, which is oneDNN's.
+# Names among the contenders of a run. Which library multiplies faster depends on the CPU: torch.mm
+# is MKL's, half as fast on some AMD ones as the same product as a 1x1 convolution, oneDNN's.
 COPY = "machine/copy"
 SGEMM = ("machine/sgemm", "machine/sgemm 1x1")
 

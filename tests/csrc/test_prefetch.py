@@ -25,8 +25,8 @@ def prefetches(module: str) -> Counter[str]:
         ["objdump", "-d", "--no-show-raw-insn", spec.origin],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    words = (line.split("\t")[1].split()[0] for line in listing.splitlines() if "\tprefetch" in line)
-    return Counter(words)
+    lines = (line for line in listing.splitlines() if "\tprefetch" in line)
+    return Counter(line.split("\t")[1].split()[0] for line in lines)
 
 
 def test_products_ask_for_weights_ahead():

@@ -37,8 +37,8 @@ class AdaptiveAugmentation(Augmentation):
 
     Every `interval` updates of D the probability p moves by batch * interval / (kimg * 1000)
     towards more augmentation if r_t, averaged over these updates, was above the target, else
-    towards less. It starts at 0 and stays in [0, 1]: beyond 1 nothing more would be transformed, and the
-    way back would take longer.
+    towards less. It starts at 0 and stays in [0, 1]: beyond 1 nothing more would be transformed,
+    and the way back would take longer.
 
     Args:
         bundle: a name in BUNDLES.
