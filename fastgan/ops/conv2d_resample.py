@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from fastgan import reference
 from fastgan.dispatch import select
-from fastgan.ops._bfloat16_conv import conv2d
 from fastgan.ops._check import check_floating, check_rank, check_same, padding4
+from fastgan.ops._half_conv import conv2d, conv_transpose2d
 from fastgan.ops.conv2d_resample_2x import conv3x3_2x
 from fastgan.ops.conv3x3 import conv3x3
 from fastgan.ops.upfirdn2d import upfirdn2d
@@ -148,5 +147,5 @@ def _transposed(
     x0, x1 = cut[0] - (kernel_w - 1), cut[1] - (kernel_w - up)
     y0, y1 = cut[2] - (kernel_h - 1), cut[3] - (kernel_h - up)
     crop_x, crop_y = max(min(-x0, -x1), 0), max(min(-y0, -y1), 0)
-    y = F.conv_transpose2d(x, weight, stride=up, padding=(crop_y, crop_x), groups=groups)
+    y = conv_transpose2d(x, weight, up, (crop_y, crop_x), groups)
     return y, (x0 + crop_x, x1 + crop_x, y0 + crop_y, y1 + crop_y)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fastgan.dispatch import has_kernel, launcher
-from fastgan.ops._bfloat16_conv import conv2d
+from fastgan.ops._half_conv import conv2d
 from fastgan.ops._layout import empty_image, in_order_of, kernel_order
 from fastgan.ops._register import register, registered
 

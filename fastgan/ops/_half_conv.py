@@ -1,4 +1,4 @@
-"""torch's convolution, with second derivatives that are right for bfloat16 on the CPU, too.
+"""torch's convolution, with derivatives that are right for half types on the CPU, too.
 
 torch computes the weight's part of a second derivative as a convolution with the gradient of the
 output as its kernel, of 16 x 16 taps for instance. oneDNN's bfloat16 kernels are wrong there
@@ -6,10 +6,14 @@ output as its kernel, of 16 x 16 taps for instance. oneDNN's bfloat16 kernels ar
 the same bilinear form. So here every order is one of three forms that first derivatives use:
 
     y = Y(x, w),  the gradient by x = X(y, w),  the gradient by w = W(x, y).
+
+Where oneDNN has no float16 kernels (CPUs without AVX512-FP16), torch adds the parts of a gradient
+up in float16. The forms are computed in float32 there and rounded once.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import torch
@@ -26,10 +30,37 @@ def conv2d(
 
     Differentiable: any order.
     """
-    if x.dtype != torch.bfloat16 or x.device.type != "cpu" or torch.compiler.is_compiling():
+    is_ours = x.dtype == torch.bfloat16 or (x.dtype == torch.float16 and not _has_float16())
+    if not is_ours or x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
     y: Tensor = _Output.apply(x, weight, (stride, padding, groups))
     return y
+
+
+def conv_transpose2d(
+    x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], groups: int = 1
+) -> Tensor:
+    """As torch's conv_transpose2d without bias.
+
+    Differentiable: any order.
+    """
+    if x.device.type == "cpu":
+        x, weight, dtype = _widened(x), _widened(weight), x.dtype
+        y = F.conv_transpose2d(x, weight, stride=stride, padding=padding, groups=groups)
+        return y.to(dtype)
+    return F.conv_transpose2d(x, weight, stride=stride, padding=padding, groups=groups)
+
+
+@cache
+def _has_float16() -> bool:
+    """Whether oneDNN computes convolutions in float16 on this CPU; a torch that does not say so is
+    taken for one without."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_fp16_supported", None)
+    return supported is not None and bool(supported())
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 and not _has_float16() else tensor
 
 
 class _Output(torch.autograd.Function):
@@ -40,7 +71,8 @@ class _Output(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.setting = setting
         stride, padding, groups = setting
-        return F.conv2d(x, weight, stride=stride, padding=padding, groups=groups)
+        wide = _widened(x), _widened(weight)
+        return F.conv2d(*wide, stride=stride, padding=padding, groups=groups).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
@@ -87,8 +119,9 @@ class _ByWeight(torch.autograd.Function):
 def _backward(y: Tensor, x: Tensor, weight: Tensor, setting: Setting, *, by_input: bool) -> Tensor:
     stride, padding, groups = setting
     wanted = [by_input, not by_input, False]
+    wide = _widened(y), _widened(x), _widened(weight)
     results = torch.ops.aten.convolution_backward(
-        y, x, weight, None, [stride] * 2, list(padding), [1, 1], False, [0, 0], groups, wanted
+        *wide, None, [stride] * 2, list(padding), [1, 1], False, [0, 0], groups, wanted
     )
-    result: Tensor = results[0 if by_input else 1]
+    result: Tensor = results[0 if by_input else 1].to(y.dtype)
     return result

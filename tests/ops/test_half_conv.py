@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fastgan.ops import _bfloat16_conv
-from fastgan.ops._bfloat16_conv import _Output, conv2d
+from fastgan.ops import _half_conv
+from fastgan.ops._half_conv import _Output, conv2d
 
 CASES = [(1, (1, 1), 1), (2, (0, 0), 1), (1, (0, 0), 2), (2, (1, 0), 2)]
 
@@ -46,6 +46,6 @@ def test_other_types_are_torchs_own(monkeypatch):
     def fail(*arguments):
         raise AssertionError
 
-    monkeypatch.setattr(_bfloat16_conv._Output, "apply", fail)
+    monkeypatch.setattr(_half_conv._Output, "apply", fail)
     x, w = torch.randn(1, 2, 4, 4), torch.randn(2, 2, 3, 3)
     assert torch.equal(conv2d(x, w), F.conv2d(x, w))
