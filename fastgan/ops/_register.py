@@ -44,12 +44,34 @@ def register(
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _LIBRARY.impl(name, forward, "CompositeExplicitAutograd")
     torch.library.register_fake(f"fastgan::{name}", fake, lib=_LIBRARY)
+    if setup_context is not None and backward is not None and schema.endswith("-> Tensor"):
+        setup_context, backward = _without_zeros(setup_context, backward)
     if backward is not None:
         torch.library.register_autograd(
             f"fastgan::{name}", backward, setup_context=setup_context, lib=_LIBRARY
         )
     direct = _direct_lists if "Tensor[]" in schema else _direct
     setattr(registered, name, direct(name, forward, setup_context, backward))
+
+
+def _without_zeros(
+    setup_context: Callable[..., None], backward: Callable[..., Any]
+) -> tuple[Callable[..., None], Callable[..., Any]]:
+    """Return both so that no gradient of an output, the only one, gives none of the inputs.
+
+    A second gradient reaches an op through what it has saved for its first one, often without a
+    value; torch would make zeros, send them through the kernel, and add the zeros that come back.
+    """
+
+    def setup(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.input_count = len(inputs)
+        setup_context(ctx, inputs, output)
+
+    def run(ctx: Any, grad: Tensor | None) -> Any:
+        return (None,) * ctx.input_count if grad is None else backward(ctx, grad)
+
+    return setup, run
 
 
 def _direct(

@@ -18,7 +18,7 @@ except ImportError:
 def counted(monkeypatch):
     """Names of the operators that ran, in order."""
     names = []
-    for name in ("conv3x3", "conv3x3_weight_grad"):
+    for name in ("conv3x3", "conv3x3_weight_grad", "bias_act", "bias_act_grad"):
         call = getattr(registered, name)
 
         def run(*inputs, _name=name, _call=call):
@@ -76,3 +76,15 @@ def test_leaves_that_are_inputs_themselves_are_served(leaf):
         return torch.autograd.grad(y.square().sum(), asked)[0]
 
     torch.testing.assert_close(run("cpp"), run("reference"), rtol=1e-4, atol=1e-2)
+
+
+def test_results_without_a_gradient_run_nothing(counted):
+    x, bias = torch.randn(2, 8, 5, 5, requires_grad=True), torch.randn(8, requires_grad=True)
+    y = ops.bias_act(x, bias, backend="cpp")  # keeps y, whose sign is the slope
+    upstream = torch.ones_like(y, requires_grad=True)
+    (grad_x,) = torch.autograd.grad(y, x, upstream, create_graph=True)
+    assert counted == ["bias_act", "bias_act_grad"]
+    on_upstream, on_x = torch.autograd.grad(grad_x.sum(), [upstream, x], allow_unused=True)
+    assert counted == ["bias_act", "bias_act_grad", "bias_act_grad"]  # none for y's zero gradient
+    assert on_x is None
+    torch.testing.assert_close(on_upstream, torch.where(y > 0, 1, 0.2) * 2**0.5)
