@@ -2,6 +2,7 @@
 // bias_act_kernel.h. Sums over a channel run in a fixed order, for any number of threads.
 #include "cpu/bias_act_kernel.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -80,19 +81,18 @@ class Worker {
   void channels_last(int64_t unit) {
     const int64_t first = unit * p_.rows_per_unit;
     const int64_t last = std::min(first + p_.rows_per_unit, p_.rows);
-    A values[kPiece] = {};
     for (int64_t c = 0; c < p_.channels; c += kPiece) {
       const int64_t size = std::min(kPiece, p_.channels - c);
       const int64_t pixels = size == p_.channels ? kPiece / size : 1;
-      for (int64_t i = 0; bias_ != nullptr && i < pixels * size; ++i) {
-        values[i] = load(bias_[c + i % size]);
-      }
-      A sums[kPiece] = {};
+      repeat_bias(c, size, pixels);
+      if (sums_ != nullptr) std::fill_n(piece_sums_, pixels * size, A(0));
       for (int64_t row = first; row < last; row += pixels) {
-        piece(row * p_.row + c, std::min(pixels, last - row) * size, values, sums);
+        piece(row * p_.row + c, std::min(pixels, last - row) * size, repeated_bias_, piece_sums_);
       }
-      for (int64_t i = 0; sums_ != nullptr && i < pixels * size; ++i) {
-        sums_[unit * p_.channels + c + i % size] += sums[i];
+      if (sums_ == nullptr) continue;
+      A* sums = sums_ + unit * p_.channels + c;
+      for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+        for (int64_t i = 0; i < size; ++i) sums[i] += piece_sums_[pixel * size + i];
       }
     }
   }
@@ -101,6 +101,19 @@ class Worker {
   static constexpr int64_t kPiece = 1024;  // four float buffers fit the first-level cache
   // Around the caches: short pieces, so that loads of the next one begin while this one is stored.
   static constexpr int64_t kStreamPiece = 256;
+
+  // repeated_bias_ = the biases of `size` channels from `c` on, `pixels` times: for all units of
+  // this worker when that is every channel.
+  void repeat_bias(int64_t c, int64_t size, int64_t pixels) {
+    if (repeated_from_ == c) return;
+    repeated_from_ = c;
+    if (bias_ == nullptr) {
+      std::fill_n(repeated_bias_, pixels * size, A(0));
+      return;
+    }
+    for (int64_t i = 0; i < size; ++i) repeated_bias_[i] = load(bias_[c + i]);
+    for (int64_t i = size; i < pixels * size; ++i) repeated_bias_[i] = repeated_bias_[i - size];
+  }
 
   void piece(int64_t offset, int64_t size, const A* bias, A* sums) {
     const A* source = read(source_, offset, size, source_piece_);
@@ -138,6 +151,8 @@ class Worker {
   void (*store_)(const A*, T*, int64_t);
   A source_piece_[kConvert ? kPiece : 1], g_piece_[kConvert ? kPiece : 1];
   A h_piece_[kConvert ? kPiece : 1], out_piece_[kPiece];
+  A repeated_bias_[kPiece], piece_sums_[kPiece];  // of channels_last
+  int64_t repeated_from_ = -1;
 };
 
 template <typename T>
@@ -160,7 +175,7 @@ void launch(BiasActFunction<acc_t<T>> function, const Tensor& source, const Tens
   const T *source_data = data<T>(source), *g_data = data_or_null<T>(g);
   const T *h_data = data_or_null<T>(h), *bias_data = data_or_null<T>(bias);
   T* out_data = mutable_data<T>(out);
-  const bool stream = out.numel() * static_cast<int64_t>(sizeof(T)) > kStreamBytes;
+  const bool stream = out.numel() * static_cast<int64_t>(sizeof(T)) > stream_bytes();
   const int64_t unit_elements = planar ? p.unit_size : p.rows_per_unit * p.channels;
   const int64_t grain = std::max<int64_t>(1, kUnit / std::max<int64_t>(unit_elements, 1));
   torch::stable::parallel_for(0, units, grain, [&](int64_t begin, int64_t end) {

@@ -36,7 +36,7 @@ void check_type(const Tensor& x) {
 // Whether a result is to go around the caches, and may: whole lines only.
 template <typename T>
 bool streams(const Tensor& y) {
-  return y.numel() * static_cast<int64_t>(sizeof(T)) > kStreamBytes &&
+  return y.numel() * static_cast<int64_t>(sizeof(T)) > stream_bytes() &&
          reinterpret_cast<uintptr_t>(data<T>(y)) % 64 == 0;
 }
 

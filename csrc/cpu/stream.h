@@ -15,8 +15,8 @@
 
 namespace fastgan::cpu {
 
-// Results of this size leave the second-level caches of two cores before anyone reads them.
-constexpr int64_t kStreamBytes = int64_t{4} << 20;
+// Results of more bytes leave the caches before anyone reads them (stream.cpp).
+int64_t stream_bytes();
 
 // to[i] = from[i]. `from` should lie in the first-level cache.
 template <typename T>

@@ -58,7 +58,7 @@ void launch(const Tensor& x, const Tensor& y, const AxisCall& across, const Axis
   p.x_plane = x.stride(1);
   p.x_row = x.stride(2);
   p.streams = std::is_same_v<T, A> && p.inner == 1 && p.x.period > 1 && p.x.out % p.x.period == 0 &&
-              y.numel() * static_cast<int64_t>(sizeof(T)) > kStreamBytes;
+              y.numel() * static_cast<int64_t>(sizeof(T)) > stream_bytes();
 
   const T* from = data<T>(x);
   T* to = mutable_data<T>(y);

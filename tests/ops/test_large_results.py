@@ -1,4 +1,5 @@
-"""Results above 4 MiB, which go around the caches: odd sizes, both layouts, gradients."""
+"""Large results, which go around the caches or, by the machine, do not: odd sizes, both layouts,
+gradients."""
 
 import pytest
 import torch
@@ -7,6 +8,18 @@ from fastgan import ops, reference
 from tests.tolerances import assert_close_to_exact
 
 SHAPE = (3, 17, 161, 151)  # 4.8 MiB of float32; no row starts on a multiple of 16 bytes
+
+
+@pytest.fixture(params=["around", "through"], autouse=True)
+def caches(request, kernel_backend):
+    """Streams results of more than 4 MiB, and none at all, where the backend is that of the CPU."""
+    if kernel_backend != "cpp":
+        yield
+        return
+    set_stream_bytes = torch.ops.fastgan_cpp.set_stream_bytes
+    before = set_stream_bytes(4 << 20 if request.param == "around" else 1 << 60)
+    yield
+    set_stream_bytes(before)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
