@@ -139,21 +139,37 @@ def layers(rows: list[Row]) -> Any:
     if not found:
         return None
     figure, axes = _pyplot().subplots(
-        1, len(found), figsize=(5 * len(found), 6), squeeze=False, layout="constrained"
-    )
-    for axis, row in zip(axes[0], found, strict=True):
-        entries = row["layers"]
-        bounds = [
-            1e3 * max(entry["bytes"] / row["copy_bandwidth"], entry["flops"] / row["sgemm"])
-            for entry in entries
-        ]
-        names = [f"{entry['name']} {entry['algorithm']}" for entry in entries]
-        axis.barh(names, [entry["ms"] for entry in entries], label="measured")
-        axis.barh(names, bounds, height=0.3, label="roofline")
-        axis.invert_yaxis()
-        axis.set(xlabel="ms", title=row["case"])
-    axes[0][0].legend()
+        -(-len(found) // 2), 2, figsize=(12, 5 * -(-len(found) // 2)), squeeze=False,
+        layout="constrained",
+    )  # fmt: skip
+    for axis, row in zip(axes.flat, found, strict=False):
+        _bars(axis, row)
+    for axis in axes.flat[len(found) :]:
+        axis.remove()
+    axes.flat[0].legend(loc="upper right")
     return figure
+
+
+def _bars(axis: Any, row: Row) -> None:
+    """Draw a net: what each layer takes, with its algorithm, and the bound inside."""
+    entries = row["layers"]
+    bounds = [
+        1e3 * max(entry["bytes"] / row["copy_bandwidth"], entry["flops"] / row["sgemm"])
+        for entry in entries
+    ]
+    names = [entry["name"] for entry in entries]
+    bars = axis.barh(names, [entry["ms"] for entry in entries], label="measured")
+    axis.barh(names, bounds, height=0.3, label="roofline")
+    most = max(*bounds, *(entry["ms"] for entry in entries))
+    algorithms = [entry["algorithm"].split(", ")[0] for entry in entries]
+    beyond = [max(bound - entry["ms"], 0.0) for entry, bound in zip(entries, bounds, strict=True)]
+    for bar, text, over in zip(bars, algorithms, beyond, strict=True):
+        axis.text(
+            bar.get_width() + over + most / 60, bar.get_y() + bar.get_height() / 2, text,
+            va="center", fontsize="x-small",
+        )  # fmt: skip
+    axis.invert_yaxis()
+    axis.set(xlabel="ms", title=row["case"], xlim=(0, 1.3 * most))
 
 
 def _pyplot() -> Any:
