@@ -122,6 +122,44 @@ class PyNetwork {
     ++images_;
   }
 
+  // Fully connected layers, from the embedding of labels (with c_dim) or the first one on: weights
+  // [rows][columns], biases [rows].
+  void set_mapping(int z_dim, int c_dim, const std::vector<Array>& weights,
+                   const std::vector<Array>& biases, float slope) {
+    const size_t first = c_dim > 0 ? 1 : 0;
+    if (weights.size() <= first || weights.size() != biases.size()) {
+      throw std::invalid_argument("mapping: expected weights and as many biases");
+    }
+    int columns = c_dim > 0 ? c_dim : z_dim;
+    network_.set_mapping(z_dim, c_dim);
+    for (size_t l = 0; l < weights.size(); ++l) {
+      const int rows = weights[l].ndim() == 2 ? static_cast<int>(weights[l].shape(0)) : 0;
+      network_.mapping()->add(rows, columns, l < first ? 1.0f : slope,
+                              checked("weight", weights[l], {rows, columns}),
+                              checked("bias", biases[l], {rows}));
+      columns = l < first ? z_dim + rows : rows;
+    }
+    if (columns != network_.settings().w_dim) {
+      throw std::invalid_argument("mapping: expected w_dim rows in the last layer");
+    }
+    has_mapping_ = true;
+  }
+
+  Array map(Array z, Array c, int threads) {
+    if (!has_mapping_) throw std::invalid_argument("the network has no mapping");
+    if (threads < 1) throw std::invalid_argument("threads: expected at least 1");
+    const Mapping& mapping = *network_.mapping();
+    const py::ssize_t samples = z.ndim() == 2 ? z.shape(0) : 0;
+    const float* latents = checked("z", z, {samples, mapping.z_dim()});
+    const float* labels = checked("c", c, {samples, mapping.c_dim()});
+    Array w({samples, py::ssize_t{mapping.w_dim()}});
+    float* to = w.mutable_data();
+    py::gil_scoped_release release;
+    std::lock_guard<std::mutex> lock(mutex_);  // it shares threads with frames
+    network_.map(static_cast<int>(samples), latents, labels, threads, to);
+    return w;
+  }
+
   Bytes render(Array ws, std::optional<std::vector<Array>> noise, int threads) {
     const py::ssize_t samples = check(ws, threads);
     Bytes bytes({samples, py::ssize_t{network_.out_height()}, py::ssize_t{network_.out_width()},
@@ -218,6 +256,7 @@ class PyNetwork {
   std::mutex mutex_;
   int in_channels_ = 0, height_ = 0, width_ = 0;
   size_t images_ = 0;
+  bool has_mapping_ = false;  // set when it is complete
 };
 
 LayerShape to_shape(int in_channels, int out_channels, int height, int width, bool up) {
@@ -302,6 +341,9 @@ PYBIND11_MODULE(_engine, m) {
       .def("add_image", &PyNetwork::add_image, py::arg("weight"), py::arg("bias"),
            py::arg("affine"), py::arg("affine_bias"), py::kw_only(), py::arg("w_index"),
            py::arg("clamp"))
+      .def("set_mapping", &PyNetwork::set_mapping, py::arg("z_dim"), py::arg("c_dim"),
+           py::arg("weights"), py::arg("biases"), py::kw_only(), py::arg("slope"))
+      .def("map", &PyNetwork::map, py::arg("z"), py::arg("c"), py::arg("threads"))
       .def("render", &PyNetwork::render, py::arg("ws"), py::arg("noise"), py::arg("threads"))
       .def("render_pixels", &PyNetwork::render_pixels, py::arg("ws"), py::arg("noise"),
            py::arg("threads"))

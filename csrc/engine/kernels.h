@@ -28,8 +28,8 @@ struct Kernels {
                                        const float* bias);
   std::unique_ptr<ToImage> (*make_to_image)(const ImageShape& shape, const float* weight,
                                             const float* bias);
-  // y = matrix x + bias.
-  void (*affine)(const MatrixPart& part, const float* bias);
+  // y = matrix x + bias, times slope where that is negative.
+  void (*affine)(const MatrixPart& part, const float* bias, float slope);
   // y = gain / sqrt(matrix x^2 + 1e-8).
   void (*demodulate)(const MatrixPart& part, float gain);
 };

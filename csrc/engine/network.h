@@ -8,6 +8,7 @@
 #include "engine/arena.h"
 #include "engine/choice.h"
 #include "engine/kernels.h"
+#include "engine/mapping.h"
 #include "engine/row_pair.h"
 
 namespace fastgan::engine {
@@ -78,6 +79,14 @@ class Network {
   void add_image(int in_channels, int w_index, float clamp, const float* weight, const float* bias,
                  const float* affine, const float* affine_bias);
 
+  // The mapping network, which is there or not, and which the caller fills.
+  void set_mapping(int z_dim, int c_dim) {
+    mapping_ = std::make_unique<Mapping>(kernels_, z_dim, c_dim);
+  }
+  Mapping* mapping() const { return mapping_.get(); }
+  // z [samples][z_dim], c [samples][c_dim] -> w [samples][w_dim].
+  void map(int samples, const float* z, const float* c, int threads, float* w);
+
   // ws [samples][num_ws][w_dim] -> bytes [samples][height][width][channels], or, where bytes is
   // null, pixels [samples][channels][height][width] before the conversion. `noise`: for each
   // convolution [samples][height][width] standard normal, null: the stored one.
@@ -96,6 +105,7 @@ class Network {
 
  private:
   struct Frame;
+  void start_team(int threads);
   void prepare(int samples, int threads);
   void set_affine(Affine& affine, int rows, const float* matrix, const float* bias);
   View view_of(size_t conv, bool output) const;
@@ -119,6 +129,7 @@ class Network {
   Buffer<float> const_;
   std::vector<ConvStage> convs_;
   std::vector<ImageStage> images_;
+  std::unique_ptr<Mapping> mapping_;
   // Grown by prepare: inputs and outputs of the convolutions in turn, scratch, rows of bytes.
   int samples_ = 0, threads_ = 0;
   Buffer<float> activations_[2], scratch_, lines_, ws_;

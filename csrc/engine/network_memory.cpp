@@ -35,14 +35,18 @@ void Network::share_buffers() {
   }
 }
 
-// Memory for so many samples and threads.
-void Network::prepare(int samples, int threads) {
+void Network::start_team(int threads) {
   if (!team_ || team_->threads() != threads || team_process_ != getpid()) {
     if (team_ && team_process_ != getpid()) team_.release();
     team_ = std::make_unique<Team>(threads);
     queue_ = std::make_unique<RowQueue>(threads);
     team_process_ = getpid();
   }
+}
+
+// Memory for so many samples and threads.
+void Network::prepare(int samples, int threads) {
+  start_team(threads);
   if (samples <= samples_ && threads == threads_) return;
   stages_.assign(threads, Stages());
   pair_stages_.assign(threads, Stages());
@@ -91,7 +95,7 @@ size_t Network::weight_bytes() const {
   for (const ImageStage& image : images_) {
     bytes += image.layer->weight_bytes() + image.affine.matrix.bytes();
   }
-  return bytes;
+  return bytes + (mapping_ == nullptr ? 0 : mapping_->bytes());
 }
 
 size_t Network::memory_bytes() const {

@@ -71,6 +71,11 @@ void Network::render(int samples, const float* ws, const std::vector<const float
   });
 }
 
+void Network::map(int samples, const float* z, const float* c, int threads, float* w) {
+  start_team(threads);
+  mapping_->run(*team_, samples, z, c, w);
+}
+
 void Network::compute_styles(const Frame& frame, int thread) {
   auto run = [&](const Affine& affine, int w_index, float* styles, size_t step) {
     const int width = static_cast<int>(padded(settings_.w_dim));
@@ -78,7 +83,7 @@ void Network::compute_styles(const Frame& frame, int thread) {
         {affine.matrix.get(), width, share(affine.rows, thread, frame.threads),
          share(affine.rows, thread + 1, frame.threads), frame.ws + size_t(w_index) * width,
          frame.ws_step, frame.samples, styles, step},
-        affine.bias.get());
+        affine.bias.get(), 1.0f);
   };
   for (ConvStage& conv : convs_) {
     run(conv.affine, conv.w_index, conv.styles.get(), padded(conv.shape.in_channels));

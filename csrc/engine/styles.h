@@ -51,8 +51,11 @@ inline void multiply(const MatrixPart& part, const Finish& finish) {
   }
 }
 
-void affine(const MatrixPart& part, const float* bias) {
-  multiply<false>(part, [=](float product, int row) { return product + bias[row]; });
+void affine(const MatrixPart& part, const float* bias, float slope) {
+  multiply<false>(part, [=](float product, int row) {
+    const float y = product + bias[row];
+    return y > 0 ? y : y * slope;
+  });
 }
 
 void demodulate(const MatrixPart& part, float gain) {

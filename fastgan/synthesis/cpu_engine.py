@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fastgan.networks.stylegan2_generator import StyleGAN2Generator
 from fastgan.networks.stylegan2_synthesis import SynthesisLayer, ToRGB
+from fastgan.synthesis.cpu_mapping import CpuMapping
 from fastgan.synthesis.engine import LayerProfile
 from fastgan.synthesis.tuning import Shape, engine_module, tuned_choices
 
@@ -97,6 +98,7 @@ class CpuEngine:
             for index, layer in enumerate(layers):
                 self._add_conv(layer, first + index, noise_mode, next(each_choice, None))
             self._add_image(block.torgb, first + len(layers))
+        self.mapping = CpuMapping(self._network, net.mapping)
 
     def _add_conv(
         self, layer: SynthesisLayer, w_index: int, noise_mode: str, choice: dict[str, Any] | None

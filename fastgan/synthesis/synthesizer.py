@@ -84,16 +84,12 @@ class Synthesizer:
         self.device = _device_of(generator) if device is None else usable_device(device)
         self._noise_sizes = noise_sizes(generator) if noise_mode == "random" else []
         self._lock = threading.Lock()
-        self._mapping = None
-        if is_style_based(generator):
-            with torch.inference_mode(False), torch.no_grad():
-                mapping = copy.deepcopy(network.mapping).requires_grad_(False).eval()
-                self._mapping = mapping.to(device=self.device, dtype=torch.float32)
         self.psnr_db: float | None = None
         self._engine: Any = None
+        self._mapping: Any = None
         if precision == "fp16":  # one engine at a time in memory
             exact = self._reference_images(generator)
-        self._engine = build_engine(generator, self.device, precision, noise_mode)
+        self._build(generator, precision)
         if precision == "fp16":
             self._report_psnr(exact)
 
@@ -244,10 +240,20 @@ class Synthesizer:
 
     def _reference_images(self, generator: nn.Module) -> np.ndarray:
         """What "fp32" makes of PSNR_SEEDS."""
-        self._engine = build_engine(generator, self.device, "fp32", self.noise_mode)
+        self._build(generator, "fp32")
         images = self.render(seeds=PSNR_SEEDS)
-        self._engine = None
+        self._engine = self._mapping = None
         return images
+
+    def _build(self, generator: nn.Module, precision: str) -> None:
+        """Make the engine, and the mapping network where the engine has none of its own."""
+        self._engine = build_engine(generator, self.device, precision, self.noise_mode)
+        self._mapping = getattr(self._engine, "mapping", None)
+        if self._mapping is None and is_style_based(generator):
+            network: Any = generator
+            with torch.inference_mode(False), torch.no_grad():
+                mapping = copy.deepcopy(network.mapping).requires_grad_(False).eval()
+                self._mapping = mapping.to(device=self.device, dtype=torch.float32)
 
     def _report_psnr(self, exact: np.ndarray) -> None:
         self.psnr_db = psnr(self.render(seeds=PSNR_SEEDS), exact)
