@@ -7,10 +7,6 @@
 
 #include "cpu/vector.h"
 
-#if !defined(FASTGAN_UNROLL)
-#define FASTGAN_UNROLL _Pragma("GCC unroll 8")
-#endif
-
 namespace fastgan::cpu::conv4x4::FASTGAN_STAMPED {
 
 using namespace fastgan::cpu::FASTGAN_STAMPED;

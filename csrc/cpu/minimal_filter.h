@@ -14,8 +14,6 @@
 
 #include "cpu/vector.h"
 
-#define FASTGAN_UNROLL _Pragma("GCC unroll 8")
-
 namespace fastgan::cpu::FASTGAN_STAMPED {
 
 // Correlation with 3 taps: y[i] = sum_k w[k] x[i + k].

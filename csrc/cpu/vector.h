@@ -2,6 +2,9 @@
 // that the operators +, -, * of the compiler's vectors do not give. Only in a stamped region.
 #pragma once
 
+// Before a loop over vectors that are to stay in registers.
+#define FASTGAN_UNROLL _Pragma("GCC unroll 8")
+
 namespace fastgan::cpu::FASTGAN_STAMPED {
 
 constexpr int kLanes = FASTGAN_VECTOR_FLOATS;
@@ -76,10 +79,10 @@ static inline void sums4(const __m256* from, float* to) {
   _mm_storeu_ps(to, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
 }
 #endif
-static inline void sums(const Vec* from, float* to) {
+static inline __attribute__((always_inline)) void sums(const Vec* from, float* to) {
 #if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
   __m256 halves[4];
-  for (int i = 0; i < 4; ++i) {
+  FASTGAN_UNROLL for (int i = 0; i < 4; ++i) {
     halves[i] = _mm256_add_ps(_mm512_castps512_ps256(from[i]), _mm512_extractf32x8_ps(from[i], 1));
   }
   sums4(halves, to);
@@ -88,6 +91,39 @@ static inline void sums(const Vec* from, float* to) {
 #else
   for (int i = 0; i < 4; ++i) to[i] = sum(from[i]);
 #endif
+}
+
+// to[step * c + i] = sum of the lanes of from[c][i], for four vectors of each of C rows, C up to 4.
+template <int C>
+static inline __attribute__((always_inline)) void row_sums(const Vec (*from)[4], float* to,
+                                                           size_t step) {
+#if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
+  if constexpr (C > 1) {
+    // Quarter c of whole[i]: four partial sums of from[c][i].
+    __m512 whole[4];
+    FASTGAN_UNROLL for (int i = 0; i < 4; ++i) {
+      const __m512 a = from[0][i], b = from[1][i];
+      const __m512 c = C > 2 ? from[C > 2 ? 2 : 0][i] : _mm512_setzero_ps();
+      const __m512 d = C > 3 ? from[C > 3 ? 3 : 0][i] : _mm512_setzero_ps();
+      const __m512 ab = _mm512_shuffle_f32x4(a, b, 0x44) + _mm512_shuffle_f32x4(a, b, 0xee);
+      const __m512 cd = _mm512_shuffle_f32x4(c, d, 0x44) + _mm512_shuffle_f32x4(c, d, 0xee);
+      whole[i] = _mm512_shuffle_f32x4(ab, cd, 0x88) + _mm512_shuffle_f32x4(ab, cd, 0xdd);
+    }
+    __m512 pairs[2];
+    FASTGAN_UNROLL for (int i = 0; i < 2; ++i) {
+      const __m512 a = whole[2 * i], b = whole[2 * i + 1];
+      pairs[i] = _mm512_shuffle_ps(a, b, 0x44) + _mm512_shuffle_ps(a, b, 0xee);
+    }
+    const __m512 sums =
+        _mm512_shuffle_ps(pairs[0], pairs[1], 0x88) + _mm512_shuffle_ps(pairs[0], pairs[1], 0xdd);
+    _mm_storeu_ps(to, _mm512_castps512_ps128(sums));
+    _mm_storeu_ps(to + step, _mm512_extractf32x4_ps(sums, 1));
+    if constexpr (C > 2) _mm_storeu_ps(to + 2 * step, _mm512_extractf32x4_ps(sums, 2));
+    if constexpr (C > 3) _mm_storeu_ps(to + 3 * step, _mm512_extractf32x4_ps(sums, 3));
+    return;
+  }
+#endif
+  FASTGAN_UNROLL for (int c = 0; c < C; ++c) sums(from[c], to + c * step);
 }
 
 // Asks for a line of memory in the second-level cache. Inlined at once: a function that only does

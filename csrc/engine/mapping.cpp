@@ -19,9 +19,7 @@ void normalize(int count, const float* x, float* to) {
 Mapping::Mapping(const Kernels& kernels, int z_dim, int c_dim)
     : kernels_(kernels), z_dim_(z_dim), c_dim_(c_dim) {}
 
-int Mapping::padded(int columns) const {
-  return vectors(columns, kernels_.lanes) * kernels_.lanes;
-}
+int Mapping::padded(int columns) const { return vectors(columns, kernels_.lanes) * kernels_.lanes; }
 
 void Mapping::add(int rows, int columns, float slope, const float* weight, const float* bias) {
   const size_t width = padded(columns);

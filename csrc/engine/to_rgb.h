@@ -71,10 +71,10 @@ class ToRgb final : public ToImage {
 
   // The products of P pixels with the weights of C image channels.
   template <int C, int P>
-  void pixels(const ImageRow& row, int x) const {
+  FASTGAN_INLINE void pixels(const ImageRow& row, int x) const {
     Vec acc[C][4];
-    for (int c = 0; c < C; ++c) {
-      for (int p = 0; p < 4; ++p) acc[c][p] = splat(0.0f);
+    FASTGAN_UNROLL for (int c = 0; c < C; ++c) {
+      FASTGAN_UNROLL for (int p = 0; p < 4; ++p) acc[c][p] = splat(0.0f);
     }
     const float* source = row.features + size_t(x) * kLanes;
     for (int i = 0; i < padded_; i += kLanes, source += row.plane) {
@@ -87,13 +87,11 @@ class ToRgb final : public ToImage {
         FASTGAN_UNROLL for (int c = 0; c < C; ++c) acc[c][p] = fma(pixel, w[c], acc[c][p]);
       }
     }
-    for (int c = 0; c < C; ++c) {
-      float* to = row.line + row.line_step * c + x;
-      if constexpr (P == 4) {
-        sums(acc[c], to);
-      } else {
-        to[0] = sum(acc[c][0]);
-      }
+    float* to = row.line + x;
+    if constexpr (P == 4) {
+      row_sums<C>(acc, to, row.line_step);
+    } else {
+      for (int c = 0; c < C; ++c) to[row.line_step * c] = sum(acc[c][0]);
     }
   }
 

@@ -32,7 +32,7 @@ class CpuMapping:
             parts.insert(0, _dense(mapping.embed, 1.0))
         weights, biases = zip(*parts, strict=True)
         network.set_mapping(mapping.z_dim, mapping.c_dim, weights, biases, slope=0.2)
-        self._network, self._num_ws = network, mapping.num_ws
+        self._network, self._num_ws = network, mapping.num_ws or 1
         self._w_avg = None
         if mapping.w_avg_beta is not None:
             self._w_avg = mapping.w_avg.detach().to("cpu", torch.float32, copy=True)
