@@ -205,44 +205,69 @@ class ConvLayer final : public Layer {
     TileCursor tile(t, tile_columns_, tile_rows_);
     for (int i = 0; i < tiles; ++i, tile.next()) {
       const int x = tile.x * kOut, y = tile.y * kOut, sample = tile.sample;
-      const float* noise = call.noise + call.noise_step * sample + size_t(y) * shape_.width + x;
+      const bool is_whole = y + kOut <= shape_.height && x + kOut <= shape_.width;
+      const bool local = call.out.data == nullptr;
+      TileOut out;
+      out.noise = call.noise + call.noise_step * sample + size_t(y) * shape_.width + x;
+      out.row = local ? strip_row() : call.out.row;
+      out.rows = least(kOut, shape_.height - y), out.columns = least(kOut, shape_.width - x);
       for (int n = 0; n < NV; ++n) {
         const int c = block * NV + n;
-        const Vec scale = load(call.scales + size_t(sample) * padded + c * kLanes);
-        const Vec bias = load(bias_.get() + c * kLanes);
+        out.scale = call.scales + size_t(sample) * padded + c * kLanes;
+        out.bias = bias_.get() + c * kLanes;
+        out.to = local ? strip_of(call, sample * tile_rows_ + tile.y) + size_t(c) * kOut * out.row
+                       : call.out.at(sample, c, y);
+        out.to += size_t(x) * kLanes;
         const float* source = m + (size_t(i) * NV + n) * kLanes;
-        Vec outputs[kOut][kPoints], line[kPoints], y_line[kOut];
-        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-          FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-            line[p] = load(source + (p * kPoints + q) * point_step);
-          }
-          A::out(line, y_line);
-          FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
-        }
-        const bool local = call.out.data == nullptr;
-        float* to =
-            local ? strip_of(call, sample * tile_rows_ + tile.y) + size_t(c) * kOut * strip_row()
-                  : call.out.at(sample, c, y);
-        const size_t row = local ? strip_row() : call.out.row;
-        to += size_t(x) * kLanes;
-        if (y + kOut <= shape_.height && x + kOut <= shape_.width) {
-          FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) {
-            A::out(outputs[r], y_line);
-            FASTGAN_UNROLL for (int k = 0; k < kOut; ++k) {
-              store(to + r * row + k * kLanes,
-                    finish_(y_line[k], scale, bias, noise[size_t(r) * shape_.width + k]));
-            }
-          }
-        } else {
-          const int columns = least(kOut, shape_.width - x);
-          for (int r = 0; r < least(kOut, shape_.height - y); ++r) {
-            A::out(outputs[r], y_line);
-            for (int k = 0; k < columns; ++k) {
-              store(to + r * row + k * kLanes,
-                    finish_(y_line[k], scale, bias, noise[size_t(r) * shape_.width + k]));
-            }
-          }
-        }
+        is_whole ? outputs_of(source, point_step, out, shape_.width)
+                 : finish_edge(source, point_step, out);
+      }
+    }
+  }
+
+  // Where one tile of one block of channels goes.
+  struct TileOut {
+    const float *scale, *bias, *noise;
+    float* to;
+    size_t row;
+    int rows, columns;  // of the tile that lie in the image
+  };
+
+  __attribute__((noinline)) void finish_edge(const float* source, size_t point_step,
+                                             const TileOut& out) const {
+    alignas(64) float tile[kOut * kOut * kLanes];
+    float noise[kOut * kOut] = {};
+    for (int r = 0; r < out.rows; ++r) {
+      for (int k = 0; k < out.columns; ++k) {
+        noise[r * kOut + k] = out.noise[size_t(r) * shape_.width + k];
+      }
+    }
+    TileOut whole = out;
+    whole.noise = noise, whole.to = tile, whole.row = kOut * kLanes;
+    outputs_of(source, point_step, whole, kOut);
+    for (int r = 0; r < out.rows; ++r) {
+      std::memcpy(out.to + r * out.row, tile + r * kOut * kLanes,
+                  sizeof(float) * kLanes * out.columns);
+    }
+  }
+
+  inline __attribute__((always_inline)) void outputs_of(const float* source, size_t point_step,
+                                                        const TileOut& out,
+                                                        size_t noise_row) const {
+    const Vec scale = load(out.scale), bias = load(out.bias);
+    Vec outputs[kOut][kPoints], line[kPoints], y_line[kOut];
+    FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+        line[p] = load(source + (p * kPoints + q) * point_step);
+      }
+      A::out(line, y_line);
+      FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
+    }
+    FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) {
+      A::out(outputs[r], y_line);
+      FASTGAN_UNROLL for (int k = 0; k < kOut; ++k) {
+        store(out.to + r * out.row + k * kLanes,
+              finish_(y_line[k], scale, bias, out.noise[r * noise_row + k]));
       }
     }
   }
