@@ -96,13 +96,32 @@ class Down {
       const int64_t line = call_.width * call_.low;
       float* to = low + (row / down * call_.height + top) * line + left * call_.low;
       for (int v = 0; v < vectors_; ++v, to += kLanes) {
-        Vec pixels[A::kIn][A::kIn];
-        products_to_low<A>(Products<A>{plan_, product + v * kLanes, tile, vectors_ * kLanes},
-                           pixels);
-        for (int i = 0; i < rows; ++i) {
-          for (int j = 0; j < columns; ++j) store(to + i * line + j * call_.low, pixels[i][j]);
+        const Products<A> products{plan_, product + v * kLanes, tile, vectors_ * kLanes};
+        if (rows == A::kIn && columns == A::kIn) {
+          put_tile(products, to, line);
+        } else {
+          put_part(products, to, line, rows, columns);
         }
       }
+    }
+  }
+
+  FASTGAN_APART void put_tile(const Products<A>& products, float* to, int64_t line) const {
+    Vec pixels[A::kIn][A::kIn];
+    products_to_low<A>(products, pixels);
+    FASTGAN_UNROLL
+    for (int i = 0; i < A::kIn; ++i) {
+      FASTGAN_UNROLL
+      for (int j = 0; j < A::kIn; ++j) store(to + i * line + j * call_.low, pixels[i][j]);
+    }
+  }
+
+  FASTGAN_APART void put_part(const Products<A>& products, float* to, int64_t line, int64_t rows,
+                              int64_t columns) const {
+    Vec pixels[A::kIn][A::kIn];
+    products_to_low<A>(products, pixels);
+    for (int i = 0; i < rows; ++i) {
+      for (int j = 0; j < columns; ++j) store(to + i * line + j * call_.low, pixels[i][j]);
     }
   }
 

@@ -78,7 +78,7 @@ struct Partial {
 // One vector of channels of one tile to the points [.][kFirst, kFirst + kCount), kCount per row;
 // point (a, b) goes to v + (a * kCount + b - kFirst) * plane.
 template <typename Filter, typename Transform, int kFirst, int kCount, typename Reader>
-FASTGAN_INLINE void tile_to_points(const Reader& read, int64_t c, float* v, int64_t plane) {
+FASTGAN_APART void tile_to_points(const Reader& read, int64_t c, float* v, int64_t plane) {
   constexpr int kIn = Transform::kIn, kPoints = Filter::kPoints;
   Vec rows[kIn][kPoints];
   FASTGAN_UNROLL
@@ -161,6 +161,31 @@ FASTGAN_INLINE void points_to_tile(const float* m, int64_t plane,
   }
 }
 
+// Such outputs to where they lie: `row` and `pixel` apart, all of them.
+template <typename Filter>
+FASTGAN_APART void put_tile(const float* m, int64_t plane, float* to, int64_t row, int64_t pixel) {
+  constexpr int kOut = Filter::kOut;
+  Vec values[kOut][kOut];
+  points_to_tile<Filter>(m, plane, values);
+  FASTGAN_UNROLL
+  for (int i = 0; i < kOut; ++i) {
+    FASTGAN_UNROLL
+    for (int j = 0; j < kOut; ++j) store(to + i * row + j * pixel, values[i][j]);
+  }
+}
+
+// The same for a tile of which `rows` x `columns` pixels and `count` channels are in the image.
+template <typename Filter>
+FASTGAN_APART void put_part(const float* m, int64_t plane, float* to, int64_t row,
+                                        int64_t pixel, int rows, int columns, int64_t count) {
+  constexpr int kOut = Filter::kOut;
+  Vec values[kOut][kOut];
+  points_to_tile<Filter>(m, plane, values);
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < columns; ++j) store_some(to + i * row + j * pixel, values[i][j], count);
+  }
+}
+
 // `count` tiles from `first` on, channels [from, from + vectors * kLanes), out of
 // m: [points][tiles][vectors][kLanes], planes `plane` apart.
 template <typename Filter>
@@ -175,21 +200,11 @@ void points_to_tiles(const Plan& plan, const float* m, int64_t plane, int64_t fi
     const int columns = plan.width - tile.left < kOut ? int(plan.width - tile.left) : kOut;
     for (int n = 0; n < vectors; ++n, m += kLanes) {
       const int64_t c = from + n * kLanes, left = plan.out - c;
-      Vec values[kOut][kOut];
-      points_to_tile<Filter>(m, plane, values);
       if (rows == kOut && columns == kOut && left >= kLanes) {
-        FASTGAN_UNROLL
-        for (int i = 0; i < kOut; ++i) {
-          FASTGAN_UNROLL
-          for (int j = 0; j < kOut; ++j) store(to + i * row + j * plan.out + c, values[i][j]);
-        }
-        continue;
-      }
-      const int64_t some = left < kLanes ? left : kLanes;
-      for (int i = 0; i < rows; ++i) {
-        for (int j = 0; j < columns; ++j) {
-          store_some(to + i * row + j * plan.out + c, values[i][j], some);
-        }
+        put_tile<Filter>(m, plane, to + c, row, plan.out);
+      } else {
+        put_part<Filter>(m, plane, to + c, row, plan.out, rows, columns,
+                         left < kLanes ? left : kLanes);
       }
     }
   }

@@ -80,7 +80,7 @@ void find_pixels(const Plan& plan, const Phase<const float*>& image, int64_t ind
 // One vector of channels of one tile; point (p, q) goes to v + (p * kPoints + q) * plane. kAll: all
 // addresses can be read from, and all lanes are channels.
 template <typename Filter, typename Transform, bool kAll>
-FASTGAN_INLINE void tile_to_points(const Addresses<Transform::kIn>& read, int64_t c, int64_t count,
+FASTGAN_APART void tile_to_points(const Addresses<Transform::kIn>& read, int64_t c, int64_t count,
                                    float* v, int64_t plane) {
   constexpr int kIn = Transform::kIn, kPoints = Filter::kPoints;
   Vec rows[kIn][kPoints];
@@ -168,6 +168,31 @@ static inline int inside(int64_t at, int step, int shift, int64_t size, int most
   return left < most ? int(left) : most;
 }
 
+// Such outputs to where they lie: `row` and `pixel` apart, all of them.
+template <typename Filter>
+FASTGAN_APART void put_tile(const float* m, int64_t plane, float* to, int64_t row, int64_t pixel) {
+  constexpr int kOut = Filter::kOut;
+  Vec values[kOut][kOut];
+  points_to_tile<Filter>(m, plane, values);
+  FASTGAN_UNROLL
+  for (int i = 0; i < kOut; ++i) {
+    FASTGAN_UNROLL
+    for (int j = 0; j < kOut; ++j) store(to + i * row + j * pixel, values[i][j]);
+  }
+}
+
+// The same for a tile of which a part lies in the image.
+template <typename Filter>
+FASTGAN_APART void put_part(const float* m, int64_t plane, float* to, int64_t row,
+                                        int64_t pixel, int rows, int columns, int64_t count) {
+  constexpr int kOut = Filter::kOut;
+  Vec values[kOut][kOut];
+  points_to_tile<Filter>(m, plane, values);
+  for (int i = 0; i < rows; ++i) {
+    for (int j = 0; j < columns; ++j) store_some(to + i * row + j * pixel, values[i][j], count);
+  }
+}
+
 // `count` tiles from `first` on, channels [from, from + vectors * kLanes), out of
 // m: [points][tiles][vectors][kLanes], planes `plane` apart.
 template <typename Filter>
@@ -187,20 +212,11 @@ void points_to_tiles(const Plan& plan, const Phase<float*>& image, const float* 
         image.pixels + ((sample * image.height + y) * image.width + x) * image.channels;
     for (int n = 0; n < vectors; ++n, m += kLanes) {
       const int64_t c = from + n * kLanes, rest = image.channels - c;
-      Vec values[kOut][kOut];
-      points_to_tile<Filter>(m, plane, values);
       if (rows == kOut && columns == kOut && rest >= kLanes) {
-        FASTGAN_UNROLL
-        for (int i = 0; i < kOut; ++i) {
-          FASTGAN_UNROLL
-          for (int j = 0; j < kOut; ++j) store(to + i * row + j * pixel + c, values[i][j]);
-        }
-        continue;
-      }
-      const int64_t some = rest < kLanes ? rest : kLanes;
-      for (int i = 0; i < rows; ++i) {
-        for (int j = 0; j < columns; ++j)
-          store_some(to + i * row + j * pixel + c, values[i][j], some);
+        put_tile<Filter>(m, plane, to + c, row, pixel);
+      } else {
+        put_part<Filter>(m, plane, to + c, row, pixel, rows, columns,
+                         rest < kLanes ? rest : kLanes);
       }
     }
   }

@@ -2,6 +2,10 @@
 // that the operators +, -, * of the compiler's vectors do not give. Only in a stamped region.
 #pragma once
 
+// Of a function that works on as many vectors as there are registers: inlined into a loop it would
+// share them with what the compiler moves out of that loop.
+#define FASTGAN_APART __attribute__((noinline))
+
 // Before a loop over vectors that are to stay in registers.
 #define FASTGAN_UNROLL _Pragma("GCC unroll 8")
 

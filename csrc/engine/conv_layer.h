@@ -166,21 +166,24 @@ class ConvLayer final : public Layer {
           source[r] += (std::ptrdiff_t(tile.x) * kOut - 1) * kLanes;
         }
       }
-      float* to_v = v + products_.v_offset(group, i) + block_step;
-      Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
-      FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
-        FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) {
-          line[r] = load(source[r] + c * kLanes) * style;
-        }
-        A::data(line, transformed);
-        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];
-      }
+      points_of(source, style, v + products_.v_offset(group, i) + block_step, group.v_step);
       for (int r = 0; r < kIn; ++r) source[r] += kOut * kLanes;
-      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-        A::data(points[p], transformed);
-        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-          store(to_v + (p * kPoints + q) * group.v_step, transformed[q]);
-        }
+    }
+  }
+
+  // One tile, whose rows begin at `source`, to points that lie `step` apart.
+  static FASTGAN_APART void points_of(const float* const (&source)[kIn], Vec style, float* v,
+                                      size_t step) {
+    Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
+    FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
+      FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) line[r] = load(source[r] + c * kLanes) * style;
+      A::data(line, transformed);
+      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];
+    }
+    FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+      A::data(points[p], transformed);
+      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+        store(v + (p * kPoints + q) * step, transformed[q]);
       }
     }
   }
@@ -233,8 +236,7 @@ class ConvLayer final : public Layer {
     int rows, columns;  // of the tile that lie in the image
   };
 
-  __attribute__((noinline)) void finish_edge(const float* source, size_t point_step,
-                                             const TileOut& out) const {
+  void finish_edge(const float* source, size_t point_step, const TileOut& out) const {
     alignas(64) float tile[kOut * kOut * kLanes];
     float noise[kOut * kOut] = {};
     for (int r = 0; r < out.rows; ++r) {
@@ -251,9 +253,8 @@ class ConvLayer final : public Layer {
     }
   }
 
-  inline __attribute__((always_inline)) void outputs_of(const float* source, size_t point_step,
-                                                        const TileOut& out,
-                                                        size_t noise_row) const {
+  FASTGAN_APART void outputs_of(const float* source, size_t point_step, const TileOut& out,
+                                size_t noise_row) const {
     const Vec scale = load(out.scale), bias = load(out.bias);
     Vec outputs[kOut][kPoints], line[kPoints], y_line[kOut];
     FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
