@@ -176,8 +176,8 @@ FASTGAN_APART void put_tile(const float* m, int64_t plane, float* to, int64_t ro
 
 // The same for a tile of which `rows` x `columns` pixels and `count` channels are in the image.
 template <typename Filter>
-FASTGAN_APART void put_part(const float* m, int64_t plane, float* to, int64_t row,
-                                        int64_t pixel, int rows, int columns, int64_t count) {
+FASTGAN_APART void put_part(const float* m, int64_t plane, float* to, int64_t row, int64_t pixel,
+                            int rows, int columns, int64_t count) {
   constexpr int kOut = Filter::kOut;
   Vec values[kOut][kOut];
   points_to_tile<Filter>(m, plane, values);

@@ -81,7 +81,7 @@ void find_pixels(const Plan& plan, const Phase<const float*>& image, int64_t ind
 // addresses can be read from, and all lanes are channels.
 template <typename Filter, typename Transform, bool kAll>
 FASTGAN_APART void tile_to_points(const Addresses<Transform::kIn>& read, int64_t c, int64_t count,
-                                   float* v, int64_t plane) {
+                                  float* v, int64_t plane) {
   constexpr int kIn = Transform::kIn, kPoints = Filter::kPoints;
   Vec rows[kIn][kPoints];
   FASTGAN_UNROLL
@@ -183,8 +183,8 @@ FASTGAN_APART void put_tile(const float* m, int64_t plane, float* to, int64_t ro
 
 // The same for a tile of which a part lies in the image.
 template <typename Filter>
-FASTGAN_APART void put_part(const float* m, int64_t plane, float* to, int64_t row,
-                                        int64_t pixel, int rows, int columns, int64_t count) {
+FASTGAN_APART void put_part(const float* m, int64_t plane, float* to, int64_t row, int64_t pixel,
+                            int rows, int columns, int64_t count) {
   constexpr int kOut = Filter::kOut;
   Vec values[kOut][kOut];
   points_to_tile<Filter>(m, plane, values);
