@@ -66,7 +66,10 @@ struct Stream {
   size_t step;  // bytes for each vector of U
 };
 
-template <int R, int NV, bool kAdd, bool kStreamed, typename W>
+// How a product asks for it.
+enum class Ahead { kNot, kIntoCaches, kOnce };
+
+template <int R, int NV, bool kAdd, Ahead kAhead, typename W>
 inline __attribute__((always_inline)) void compute_panel(int blocks, const float* __restrict v,
                                                          int v_step, const W* __restrict u,
                                                          float* __restrict m, ReadAhead::Share next,
@@ -87,10 +90,9 @@ inline __attribute__((always_inline)) void compute_panel(int blocks, const float
       Vec row[NV];
 #pragma GCC unroll 4
       for (int n = 0; n < NV; ++n) {
-        if constexpr (kStreamed) {
-          prefetch(stream.at);
-          stream.at += stream.step;
-        }
+        if constexpr (kAhead == Ahead::kIntoCaches) prefetch(stream.at);
+        if constexpr (kAhead == Ahead::kOnce) prefetch_once(stream.at);
+        if constexpr (kAhead != Ahead::kNot) stream.at += stream.step;
         row[n] = load(u + (k * NV + n) * kLanes);
       }
 #pragma GCC unroll 16
@@ -112,7 +114,7 @@ template <int R, int NV, bool kAdd, typename W>
 void panel_product(int blocks, const float* v, int v_step, const W* u, float* m,
                    ReadAhead::Share next) {
   Stream none{nullptr, 0};
-  compute_panel<R, NV, kAdd, false>(blocks, v, v_step, u, m, next, none);
+  compute_panel<R, NV, kAdd, Ahead::kNot>(blocks, v, v_step, u, m, next, none);
 }
 
 // The products of several pairs of matrices, steps apart in V and M and one after the other in U.
@@ -120,13 +122,13 @@ template <typename W>
 using PointProducts = void (*)(int points, int blocks, const float* v, int v_step, size_t v_point,
                                const W* u, float* m, size_t m_point, Stream stream);
 
-template <int R, int NV, bool kStreamed, typename W>
+template <int R, int NV, Ahead kAhead, typename W>
 void point_products(int points, int blocks, const float* v, int v_step, size_t v_point, const W* u,
                     float* m, size_t m_point, Stream stream) {
   const size_t u_point = size_t(blocks) * kLanes * NV * kLanes;
   for (int p = 0; p < points; ++p, v += v_point, u += u_point, m += m_point) {
-    compute_panel<R, NV, false, kStreamed>(blocks, v, v_step, u, m, ReadAhead::Share{nullptr, 0, 0},
-                                           stream);
+    compute_panel<R, NV, false, kAhead>(blocks, v, v_step, u, m, ReadAhead::Share{nullptr, 0, 0},
+                                        stream);
   }
 }
 
@@ -134,15 +136,16 @@ void point_products(int points, int blocks, const float* v, int v_step, size_t v
 template <typename W>
 struct PanelTable {
   PanelProduct<W> panel[kMostRows + 1] = {};
-  PointProducts<W> points[kMostRows + 1] = {}, streamed[kMostRows + 1] = {};
+  PointProducts<W> points[3][kMostRows + 1] = {};  // by Ahead
 };
 
 template <int NV, bool kAdd, typename W, int R = max_rows(NV)>
 void fill_table(PanelTable<W>& table) {
   table.panel[R] = &panel_product<R, NV, kAdd, W>;
   if constexpr (!kAdd) {
-    table.points[R] = &point_products<R, NV, false, W>;
-    table.streamed[R] = &point_products<R, NV, true, W>;
+    table.points[0][R] = &point_products<R, NV, Ahead::kNot, W>;
+    table.points[1][R] = &point_products<R, NV, Ahead::kIntoCaches, W>;
+    table.points[2][R] = &point_products<R, NV, Ahead::kOnce, W>;
   }
   if constexpr (R > 1) fill_table<NV, kAdd, W, R - 1>(table);
 }
@@ -172,9 +175,8 @@ PanelProduct<W> panel_product_of(int nv, int rows) {
 }
 
 template <typename W>
-PointProducts<W> point_products_of(int nv, int rows, bool is_streamed) {
-  const PanelTable<W>& table = panel_table<false, W>(nv);
-  return (is_streamed ? table.streamed : table.points)[rows];
+PointProducts<W> point_products_of(int nv, int rows, Ahead ahead) {
+  return panel_table<false, W>(nv).points[static_cast<int>(ahead)][rows];
 }
 
 }  // namespace fastgan::cpu::FASTGAN_STAMPED

@@ -14,6 +14,18 @@ extern const Kernels kKernels;
 }
 #endif
 
+bool far_weights_pass_by() {
+#if defined(FASTGAN_HAVE_X86_VARIANTS)
+  static const bool pass_by = [] {
+    __builtin_cpu_init();
+    return __builtin_cpu_is("amd") != 0;
+  }();
+  return pass_by;
+#else
+  return false;
+#endif
+}
+
 const Kernels& kernels_of(cpu::Isa isa) {
 #if defined(FASTGAN_HAVE_X86_VARIANTS)
   if (isa == cpu::Isa::kAvx512) return avx512::kKernels;

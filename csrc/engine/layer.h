@@ -117,6 +117,10 @@ class Layer {
   virtual int input_overhang_columns() const = 0;
 };
 
+// Whether weights that do not fit a core's second-level cache had better not enter the third: on
+// AMD's CPUs, where those of a frame push each other out of it (kernels.cpp).
+bool far_weights_pass_by();
+
 inline int vectors(int channels, int lanes) { return (channels + lanes - 1) / lanes; }
 
 }  // namespace fastgan::engine

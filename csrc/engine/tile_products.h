@@ -91,7 +91,9 @@ class TileProducts {
   // All products of one block of output channels for `tiles` tiles.
   void run(int out_block, int tiles, const float* v, float* m) const {
     const W* u = weights_.get() + size_t(out_block) * points_ * point_weights();
-    const bool is_near = weights_.bytes() <= kNearBytes;
+    const Ahead how = weights_.bytes() <= kNearBytes ? Ahead::kNot
+                      : far_weights_pass_by()        ? Ahead::kOnce
+                                                     : Ahead::kIntoCaches;
     for (int g = 0; g < groups_; ++g) {
       const Group& group = group_[g];
       const int rows = tiles * group.rows_per_tile, whole = rows / group.panel;
@@ -104,14 +106,14 @@ class TileProducts {
       const size_t vector_bytes = kLanes * sizeof(W), vectors = size_t(blocks_) * kLanes * columns_;
       if (panels == 1) {
         const Stream ahead{reinterpret_cast<const char*>(u) + kAheadBytes, vector_bytes};
-        point_products_of<W>(columns_, rows, !is_near)(
-            group.points, blocks_, from, group.panel * kLanes, group.v_step, u, to, m_point, ahead);
+        point_products_of<W>(columns_, rows, how)(group.points, blocks_, from, group.panel * kLanes,
+                                                  group.v_step, u, to, m_point, ahead);
         u += group.points * point_weights();
         continue;
       }
-      const PointProducts<W> product = point_products_of<W>(columns_, group.panel, !is_near);
+      const PointProducts<W> product = point_products_of<W>(columns_, group.panel, how);
       const PointProducts<W> last =
-          point_products_of<W>(columns_, rest > 0 ? rest : group.panel, !is_near);
+          point_products_of<W>(columns_, rest > 0 ? rest : group.panel, how);
       const size_t step = (vector_bytes + panels - 1) / panels;
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
         const char* next = reinterpret_cast<const char*>(u + point_weights());
