@@ -1,5 +1,5 @@
 // Elementary functions as branch-free arithmetic, so that plain loops over them vectorise.
-// float: at most 2 ulp; double: the standard library.
+// float: at most 2 ulp of normal results; double: the standard library.
 #pragma once
 
 #include <cmath>
@@ -8,31 +8,54 @@
 
 namespace fastgan {
 
-struct ExpParts {
-  float scale_low;   // 2^floor(n / 2)
-  float scale_high;  // 2^(n - floor(n / 2)): two factors, so that neither overflows before exp does
-  float expm1;       // e^r - 1 with |r| <= ln(2) / 2
+// x = exponent * ln(2) + r with |r| <= ln(2) / 2.
+struct ExpShift {
+  int32_t exponent;
+  float r;
 };
 
-// e^x = 2^n e^r. Adding 1.5 * 2^23 rounds to an integer and leaves it in the low mantissa bits.
-FASTGAN_INLINE ExpParts exp_parts(float x) {
-  x = x > 89.0f ? 89.0f : x;  // comparisons with NaN are false, so NaN stays
-  x = x < -104.0f ? -104.0f : x;
+// Comparisons with NaN are false, so NaN stays.
+FASTGAN_INLINE float clamped(float x, float least, float most) {
+  x = x > most ? most : x;
+  return x < least ? least : x;
+}
+
+// Adding 1.5 * 2^23 rounds to an integer and leaves it in the low mantissa bits.
+FASTGAN_INLINE ExpShift exp_shift(float x) {
   const float magic = 12582912.0f;
   const float shifted = x * 1.44269504f + magic;
   const float n = shifted - magic;
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  return {static_cast<int32_t>(float_to_bits(shifted)) - 0x4b400000, r};
+}
+
+// e^r - 1 with |r| <= ln(2) / 2.
+FASTGAN_INLINE float expm1_poly(float r) {
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
   p = p * r + 4.1665795894e-2f;
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
-  const int32_t exponent = static_cast<int32_t>(float_to_bits(shifted)) - 0x4b400000;
-  const int32_t low = exponent >> 1;
-  const int32_t high = exponent - low;
-  return {bits_to_float(static_cast<uint32_t>(low + 127) << 23),
-          bits_to_float(static_cast<uint32_t>(high + 127) << 23), p * r * r + r};
+  return p * r * r + r;
+}
+
+// 2^exponent for exponents from -126 to 128, where 2^128 is infinity.
+FASTGAN_INLINE float power_of_two(int32_t exponent) {
+  return bits_to_float(static_cast<uint32_t>(exponent + 127) << 23);
+}
+
+struct ExpParts {
+  float scale_low;   // 2^floor(n / 2)
+  float scale_high;  // 2^(n - floor(n / 2)): two factors, so that neither overflows before exp does
+  float expm1;       // e^r - 1 with |r| <= ln(2) / 2
+};
+
+// e^x = 2^n e^r.
+FASTGAN_INLINE ExpParts exp_parts(float x) {
+  const ExpShift shift = exp_shift(clamped(x, -104.0f, 89.0f));
+  const int32_t low = shift.exponent >> 1;
+  return {power_of_two(low), power_of_two(shift.exponent - low), expm1_poly(shift.r)};
 }
 
 FASTGAN_INLINE float fast_exp(float x) {
@@ -49,10 +72,14 @@ FASTGAN_INLINE float fast_expm1(float x) {
 }
 FASTGAN_INLINE double fast_expm1(double x) { return std::expm1(x); }
 
-template <typename A>
-FASTGAN_INLINE A fast_sigmoid(A x) {
-  return A(1) / (A(1) + fast_exp(-x));
+// 1 / (1 + e^-x) with one scale, which may become infinite: below -88.4, where sigmoid is
+// subnormal, the result is 0.
+FASTGAN_INLINE float fast_sigmoid(float x) {
+  const ExpShift shift = exp_shift(clamped(-x, -87.0f, 89.0f));
+  const float scale = power_of_two(shift.exponent);
+  return 1.0f / (1.0f + (expm1_poly(shift.r) + 1.0f) * scale);
 }
+FASTGAN_INLINE double fast_sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
 template <typename A>
 FASTGAN_INLINE A fast_tanh(A x) {
