@@ -117,16 +117,19 @@ void panel_product(int blocks, const float* v, int v_step, const W* u, float* m,
   compute_panel<R, NV, kAdd, Ahead::kNot>(blocks, v, v_step, u, m, next, none);
 }
 
-// The products of several pairs of matrices, steps apart in V and M and one after the other in U.
+// The products of `count` pairs of matrices, so many entries of V, U and M apart.
+struct ProductSteps {
+  int count;
+  size_t v, u, m;
+};
 template <typename W>
-using PointProducts = void (*)(int points, int blocks, const float* v, int v_step, size_t v_point,
-                               const W* u, float* m, size_t m_point, Stream stream);
+using PointProducts = void (*)(ProductSteps steps, int blocks, const float* v, int v_step,
+                               const W* u, float* m, Stream stream);
 
 template <int R, int NV, Ahead kAhead, typename W>
-void point_products(int points, int blocks, const float* v, int v_step, size_t v_point, const W* u,
-                    float* m, size_t m_point, Stream stream) {
-  const size_t u_point = size_t(blocks) * kLanes * NV * kLanes;
-  for (int p = 0; p < points; ++p, v += v_point, u += u_point, m += m_point) {
+void point_products(ProductSteps steps, int blocks, const float* v, int v_step, const W* u,
+                    float* m, Stream stream) {
+  for (int p = 0; p < steps.count; ++p, v += steps.v, u += steps.u, m += steps.m) {
     compute_panel<R, NV, false, kAhead>(blocks, v, v_step, u, m, ReadAhead::Share{nullptr, 0, 0},
                                         stream);
   }

@@ -203,7 +203,7 @@ class ConvLayer final : public Layer {
 
   template <int NV>
   void transform_output(const Call& call, int block, int t, int tiles, const float* m) const {
-    const size_t point_step = size_t(choice_.batch) * NV * kLanes;
+    const size_t point_step = products_.group(0).m_step;
     const int padded = vectors(shape_.out_channels, kLanes) * kLanes;
     TileCursor tile(t, tile_columns_, tile_rows_);
     for (int i = 0; i < tiles; ++i, tile.next()) {

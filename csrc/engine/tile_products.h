@@ -45,9 +45,8 @@ struct TileCursor {
 // Points whose matrices have the same rows: `rows_per_tile` for each tile of a batch.
 struct Group {
   int points, rows_per_tile, panel, panels;
-  size_t v_first, v_step;  // floats
-  int m_first;             // rows
-  const int* row_offset;   // of each row from v_first, in floats
+  size_t v_first, v_step, m_first, m_step;  // floats; the steps are from point to point
+  const int* row_offset;                    // of each row from v_first, in floats
 };
 
 template <typename W>
@@ -71,7 +70,7 @@ class TileProducts {
   int batch() const { return batch_; }
   const Group& group(int g) const { return group_[g]; }
   size_t v_floats() const { return v_floats_; }
-  size_t m_floats() const { return size_t(m_rows_) * columns_ * kLanes; }
+  size_t m_floats() const { return m_floats_; }
   size_t weight_bytes() const { return weights_.bytes(); }
   double flops_per_tile() const {
     double rows = 0;
@@ -100,28 +99,29 @@ class TileProducts {
       const int rest = rows % group.panel, panels = whole + (rest > 0);
       const size_t v_step = size_t(group.panel) * blocks_ * kLanes;
       const size_t m_step = size_t(group.panel) * columns_ * kLanes;
-      const size_t m_point = size_t(batch_) * group.rows_per_tile * columns_ * kLanes;
       const float* from = v + group.v_first;
-      float* to = m + size_t(group.m_first) * columns_ * kLanes;
+      float* to = m + group.m_first;
       const size_t vector_bytes = kLanes * sizeof(W), vectors = size_t(blocks_) * kLanes * columns_;
       if (panels == 1) {
         const Stream ahead{reinterpret_cast<const char*>(u) + kAheadBytes, vector_bytes};
-        point_products_of<W>(columns_, rows, how)(group.points, blocks_, from, group.panel * kLanes,
-                                                  group.v_step, u, to, m_point, ahead);
+        point_products_of<W>(columns_, rows, how)(
+            {group.points, group.v_step, point_weights(), group.m_step}, blocks_, from,
+            group.panel * kLanes, u, to, ahead);
         u += group.points * point_weights();
         continue;
       }
       const PointProducts<W> product = point_products_of<W>(columns_, group.panel, how);
-      const PointProducts<W> last =
-          point_products_of<W>(columns_, rest > 0 ? rest : group.panel, how);
+      const PointProducts<W> last = point_products_of<W>(columns_, rest > 0 ? rest : 1, how);
       const size_t step = (vector_bytes + panels - 1) / panels;
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
         const char* next = reinterpret_cast<const char*>(u + point_weights());
-        for (int i = 0; i < panels; ++i, next += step * vectors) {
-          (i < whole ? product : last)(1, blocks_, from + p * group.v_step + i * v_step,
-                                       group.panel * kLanes, 0, u, to + p * m_point + i * m_step, 0,
-                                       Stream{next, step});
-        }
+        const float* v_point = from + p * group.v_step;
+        float* m_point = to + p * group.m_step;
+        product({whole, v_step, 0, m_step}, blocks_, v_point, group.panel * kLanes, u, m_point,
+                Stream{next, step});
+        if (rest == 0) continue;
+        last({1, 0, 0, 0}, blocks_, v_point + whole * v_step, group.panel * kLanes, u,
+             m_point + whole * m_step, Stream{next + whole * step * vectors, step});
       }
     }
   }
@@ -132,22 +132,24 @@ class TileProducts {
   void add(int points, int rows_per_tile) {
     const int rows = batch_ * rows_per_tile, most = max_rows(columns_);
     const int panels = (rows + most - 1) / most, panel = (rows + panels - 1) / panels;
-    // A step that is a power of two would map the same row of all points to one set of the cache.
-    const size_t step = size_t(panels) * blocks_ * panel * kLanes + 64;
+    // An odd number of vectors: with a power of two, the same row of all points would lie in one
+    // set of the cache.
+    const size_t step = (size_t(panels) * blocks_ * panel | 1) * kLanes;
+    const size_t m_step = (size_t(rows) * columns_ | 1) * kLanes;
     Buffer<int>& offsets = offsets_[added_] = Buffer<int>(rows);
     for (int row = 0; row < rows; ++row) {
       offsets[row] = (row / panel * blocks_ * panel + row % panel) * kLanes;
     }
-    group_[added_++] = {points,    rows_per_tile, panel,   panels,
-                        v_floats_, step,          m_rows_, offsets.get()};
+    group_[added_++] = {points, rows_per_tile, panel,  panels,       v_floats_,
+                        step,   m_floats_,     m_step, offsets.get()};
     v_floats_ += points * step;
-    m_rows_ += points * rows;
+    m_floats_ += points * m_step;
     points_ += points;
   }
 
   int blocks_, columns_, out_blocks_, batch_, groups_;
-  int added_ = 0, points_ = 0, m_rows_ = 0;
-  size_t v_floats_ = 0;
+  int added_ = 0, points_ = 0;
+  size_t v_floats_ = 0, m_floats_ = 0;
   Group group_[3];
   Buffer<int> offsets_[3];
   Buffer<W> weights_;

@@ -17,6 +17,7 @@ template <typename A, typename W>
 class UpLayer final : public Layer {
   static constexpr int kN = A::kIn, kPoints = A::kPoints;
   static constexpr int kHalo = kN == 1 ? 2 : 1;  // rows of tiles that a run needs from above
+  static constexpr int kAheadTiles = 4;          // so early is the input asked for
   // Groups of points by the parity of the output's row and column.
   static constexpr int kEven = 0, kMixed = 1, kOdd = 2;
 
@@ -28,8 +29,8 @@ class UpLayer final : public Layer {
         tile_rows_((shape.height + kN - 1) / kN),
         tile_columns_((shape.width + kN - 1) / kN),
         products_(shape, choice, {kPoints * kPoints, 2 * kPoints, 1}, {1, kN, kN * kN}),
-        ring_(shape, choice, activation, products_.group(kMixed).m_first,
-              products_.group(kOdd).m_first, bias) {
+        ring_(shape, choice, activation, products_.group(kEven), products_.group(kMixed),
+              products_.group(kOdd), bias) {
     for (int o = 0; o < shape.out_channels; ++o) {
       for (int i = 0; i < shape.in_channels; ++i) {
         pack(weight + (size_t(o) * shape.in_channels + i) * 9, o, i);
@@ -157,6 +158,13 @@ class UpLayer final : public Layer {
     if (shared) call.team->barrier();
   }
 
+  // Where the points of one tile go: rows of V of each group, with their offsets from the first.
+  struct TileIn {
+    float *odd, *mixed, *even;
+    const int *odd_offset, *mixed_offset;
+    size_t mixed_step, even_step;  // from point to point
+  };
+
   // Tiles t + from .. t + to - 1 of a batch that begins at tile t, for one block of channels.
   void transform_input(const Call& call, int sample, int block, int t, int from, int to,
                        float* v) const {
@@ -164,36 +172,48 @@ class UpLayer final : public Layer {
     const Group& odd = products_.group(kOdd);
     const Vec style =
         load(call.styles + (size_t(sample) * products_.blocks() + size_t(block)) * kLanes);
-    const size_t row = call.in.row, floats = size_t(block) * kLanes;
-    float* const rows_v = v + kPoints * mixed.v_step;  // of the mixed group: odd rows
+    const size_t floats = size_t(block) * kLanes;
+    TileIn in;
+    in.odd = v + odd.v_first + floats * odd.panel;
+    in.mixed = v + mixed.v_first + floats * mixed.panel;
+    in.mixed_step = mixed.v_step, in.even_step = even.v_step;
     TileCursor tile(t + from, tile_columns_, tile_rows_);
     for (int i = from; i < to; ++i, tile.next()) {
       const float* source = call.in.at(sample, block, tile.y * kN) + size_t(tile.x) * kN * kLanes;
-      Vec pixels[kN][kN], points[kPoints][kN], line[kN], transformed[kPoints];
+      in.even = v + products_.v_offset(even, i) + floats * even.panel;
+      in.mixed_offset = mixed.row_offset + i * kN, in.odd_offset = odd.row_offset + i * kN * kN;
+      points_of(source, call.in.row, style, in);
+    }
+  }
+
+  static FASTGAN_APART void points_of(const float* source, size_t row, Vec style, TileIn to) {
+    Vec pixels[kN][kN], points[kPoints][kN], line[kN], transformed[kPoints];
+    float* const rows = to.mixed + kPoints * to.mixed_step;  // odd row, even column
+    FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
       FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
-        FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
-          line[r] = pixels[r][c] = load(source + r * row + c * kLanes) * style;
-          store(v + products_.v_offset(odd, (i * kN + r) * kN + c) + floats * odd.panel, line[r]);
-        }
-        A::data(line, transformed);
-        float* to_v = v + products_.v_offset(mixed, i * kN + c) + floats * mixed.panel;
-        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-          points[p][c] = transformed[p];
-          store(to_v + p * mixed.v_step, transformed[p]);
-        }
+        pixels[r][c] = load(source + r * row + c * kLanes) * style;
+        store(to.odd + to.odd_offset[r * kN + c], pixels[r][c]);
+        prefetch_near(source + r * row + (c + kAheadTiles * kN) * kLanes);
       }
-      float* to_v = v + products_.v_offset(even, i) + floats * even.panel;
+      A::data(pixels[r], transformed);
+      float* const to_v = rows + to.mixed_offset[r];
+      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+        store(to_v + q * to.mixed_step, transformed[q]);
+      }
+    }
+    FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
+      FASTGAN_UNROLL for (int r = 0; r < kN; ++r) line[r] = pixels[r][c];
+      A::data(line, transformed);
+      float* const to_v = to.mixed + to.mixed_offset[c];
       FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-        A::data(points[p], transformed);
-        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-          store(to_v + (p * kPoints + q) * even.v_step, transformed[q]);
-        }
+        points[p][c] = transformed[p];
+        store(to_v + p * to.mixed_step, transformed[p]);
       }
-      FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
-        A::data(pixels[r], transformed);
-        to_v = rows_v + products_.v_offset(mixed, i * kN + r) + floats * mixed.panel;
-        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q)
-            store(to_v + q * mixed.v_step, transformed[q]);
+    }
+    FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+      A::data(points[p], transformed);
+      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+        store(to.even + (p * kPoints + q) * to.even_step, transformed[q]);
       }
     }
   }

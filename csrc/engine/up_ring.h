@@ -26,14 +26,14 @@ class UpRing {
   static constexpr int kRows = 2 * kN + 5;  // in use, with the row of zeros below the image
 
  public:
-  // `m_mixed`, `m_odd`: rows of M at which the groups of one and of two odd axes begin.
-  UpRing(const LayerShape& shape, const Choice& choice, const Activation& activation, int m_mixed,
-         int m_odd, const float* bias)
+  // The groups of no, one and two odd axes say where their products are in M.
+  UpRing(const LayerShape& shape, const Choice& choice, const Activation& activation,
+         const Group& even, const Group& mixed, const Group& odd, const float* bias)
       : shape_(shape),
         columns_(choice.columns),
-        batch_(choice.batch),
-        m_mixed_(m_mixed),
-        m_odd_(m_odd),
+        even_(even),
+        mixed_(mixed),
+        odd_(odd),
         finish_(activation),
         ratio_(activation.filter_ratio),
         streams_(leaves_caches(shape)),
@@ -88,7 +88,8 @@ class UpRing {
     TileCursor tile(t, tile_columns_, tile_rows_);
     for (int i = 0; i < tiles; ++i, tile.next()) {
       const int x = tile.x, y = tile.y;
-      add_tile<NV>(i, x, y, y == run.start, m, ring);
+      if (x == 0) clear_for_row<NV>(y, y == run.start, ring);
+      add_tile<NV>(i, x, y, m, ring);
       if (x < tile_columns_ - 1) continue;
       // Rows that no later tile adds to. The row 2 kN (y + 1) is shared with the tiles below.
       const int from = y == 0 ? 0 : 2 * kN * y - 2;
@@ -97,73 +98,103 @@ class UpRing {
         end = 2 * shape_.height;
         std::memset(row_at(ring, end + 1), 0, row_floats() * sizeof(float));
       }
+      // All these are even.
       const int first = from > run.wanted ? from : run.wanted;
-      for (int row = first; row < least(end, 2 * shape_.height); ++row) {
-        filter_row<NV>(call, run.sample, block, row, ring);
+      for (int row = first; row < least(end, 2 * shape_.height); row += 2) {
+        filter_rows<NV>(call, run.sample, block, row, ring);
       }
     }
   }
 
-  static inline void put(float* to, Vec value, bool add) {
-    store(to, add ? value + load(to) : value);
+  // Zeros where tiles of row y add to what no tile has stored: their first row when there are no
+  // tiles above, the first column of the other rows.
+  template <int NV>
+  void clear_for_row(int y, bool is_first, float* ring) const {
+    constexpr size_t kS = size_t(NV) * kLanes;
+    if (is_first)
+      std::memset(row_at(ring, 2 * kN * y) + kS, 0, (row_floats() - kS) * sizeof(float));
+    for (int r = 1; r <= 2 * kN; ++r) {
+      std::memset(row_at(ring, 2 * kN * y + r) + kS, 0, kS * sizeof(float));
+    }
   }
 
   // The outputs of tile i of the batch, at column x and row y of the tiles, into the ring.
   template <int NV>
-  void add_tile(int i, int x, int y, bool is_first, const float* m, float* ring) const {
+  void add_tile(int i, int x, int y, const float* m, float* ring) const {
     constexpr size_t kS = size_t(NV) * kLanes;
-    const size_t even_step = batch_ * kS, mixed_step = even_step * kN;
-    const float* const even = m;
-    const float* const columns = m + m_mixed_ * kS;            // even row, odd column
-    const float* const rows = columns + kPoints * mixed_step;  // odd row, even column
-    const float* const odd = m + m_odd_ * kS;
+    TileOut<NV> tile;
+    tile.even_step = even_.m_step, tile.mixed_step = mixed_.m_step;
+    tile.even = m + even_.m_first + i * kS;
+    tile.columns = m + mixed_.m_first + i * kN * kS;
+    tile.rows = tile.columns + kPoints * tile.mixed_step;
+    tile.odd = m + odd_.m_first + i * kN * kN * kS;
+    for (int r = 0; r <= 2 * kN; ++r) {
+      tile.to[r] = row_at(ring, 2 * kN * y + r) + kS + 2 * kN * x * kS;
+    }
+    for (size_t n = 0; n < kS; n += kLanes) outputs_of<NV>(tile, n);
+  }
+
+  // One tile in M, and where its outputs go.
+  template <int NV>
+  struct TileOut {
+    const float *even, *columns, *rows, *odd;  // columns: even row, odd column; rows: the reverse
+    size_t even_step, mixed_step;              // from point to point
     float* to[2 * kN + 1];
-    for (int r = 0; r <= 2 * kN; ++r) to[r] = row_at(ring, 2 * kN * y + r) + kS + 2 * kN * x * kS;
-    for (size_t n = 0; n < kS; n += kLanes) {
-      Vec outputs[kN + 1][kPoints], line[kPoints], y_line[kN + 1];
-      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-          line[p] = load(even + (p * kPoints + q) * even_step + i * kS + n);
-        }
-        A::out(line, y_line);
-        FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) outputs[r][q] = y_line[r];
+  };
+
+  static inline void add_to(float* to, Vec value) { store(to, value + load(to)); }
+
+  // Adds where tiles overlap, in the first row and the first column, and stores elsewhere.
+  template <int NV>
+  static FASTGAN_APART void outputs_of(const TileOut<NV>& tile, size_t n) {
+    constexpr size_t kS = size_t(NV) * kLanes;
+    const size_t even_step = tile.even_step, mixed_step = tile.mixed_step;
+    Vec outputs[kN + 1][kPoints], line[kPoints], y_line[kN + 1];
+    const float* even = tile.even + n;
+    FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+        line[p] = load(even + (p * kPoints + q) * even_step);
       }
+      A::out(line, y_line);
+      FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) outputs[r][q] = y_line[r];
+    }
+    FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) {
+      float* const to = tile.to[2 * r] + n;
+      A::out(outputs[r], y_line);
+      FASTGAN_UNROLL for (int c = 0; c <= kN; ++c) {
+        r == 0 || c == 0 ? add_to(to + 2 * c * kS, y_line[c]) : store(to + 2 * c * kS, y_line[c]);
+      }
+    }
+    FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
+      const float* const columns = tile.columns + c * kS + n;
+      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) line[p] = load(columns + p * mixed_step);
+      A::out(line, y_line);
       FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) {
-        A::out(outputs[r], y_line);
-        FASTGAN_UNROLL for (int c = 0; c <= kN; ++c) {
-          put(to[2 * r] + 2 * c * kS + n, y_line[c], (r == 0 && !is_first) || (c == 0 && x > 0));
-        }
+        float* const to = tile.to[2 * r] + n + (2 * c + 1) * kS;
+        r == 0 ? add_to(to, y_line[r]) : store(to, y_line[r]);
+      }
+    }
+    FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
+      const float* const rows = tile.rows + r * kS + n;
+      const float* const odd = tile.odd + r * kN * kS + n;
+      float* const to = tile.to[2 * r + 1] + n;
+      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) line[q] = load(rows + q * mixed_step);
+      A::out(line, y_line);
+      FASTGAN_UNROLL for (int c = 0; c <= kN; ++c) {
+        c == 0 ? add_to(to, y_line[c]) : store(to + 2 * c * kS, y_line[c]);
       }
       FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
-        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-          line[p] = load(columns + p * mixed_step + (i * kN + c) * kS + n);
-        }
-        A::out(line, y_line);
-        FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) {
-          put(to[2 * r] + (2 * c + 1) * kS + n, y_line[r], r == 0 && !is_first);
-        }
-      }
-      FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
-        FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-          line[q] = load(rows + q * mixed_step + (i * kN + r) * kS + n);
-        }
-        A::out(line, y_line);
-        FASTGAN_UNROLL for (int c = 0; c <= kN; ++c) {
-          put(to[2 * r + 1] + 2 * c * kS + n, y_line[c], c == 0 && x > 0);
-        }
-        FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
-          store(to[2 * r + 1] + (2 * c + 1) * kS + n, load(odd + ((i * kN + r) * kN + c) * kS + n));
-        }
+        store(to + (2 * c + 1) * kS, load(odd + c * kS));
       }
     }
   }
 
-  // One row of the output from the rows row - 1 .. row + 2 of the transposed convolution.
+  // Two rows of the output, from the rows row - 1 .. row + 3 of the transposed convolution.
   template <int NV>
-  void filter_row(const Call& call, int sample, int block, int row, float* ring) const {
+  void filter_rows(const Call& call, int sample, int block, int row, float* ring) const {
     constexpr size_t kS = size_t(NV) * kLanes;
-    const float* lines[4];
-    for (int k = 0; k < 4; ++k) lines[k] = row_at(ring, row - 1 + k);
+    const float* lines[5];
+    for (int k = 0; k < 5; ++k) lines[k] = row_at(ring, row - 1 + k);
     const int width = 2 * shape_.width, padded = vectors(shape_.out_channels, kLanes) * kLanes;
     const float* noise = call.noise + call.noise_step * sample + size_t(row) * width;
     const Vec ratio = splat(ratio_);
@@ -172,27 +203,37 @@ class UpRing {
       const int c = block * NV + n;
       const Vec scale = load(call.scales + size_t(sample) * padded + c * kLanes);
       const Vec bias = load(bias_.get() + c * kLanes);
-      float* to = call.out.at(sample, c, row);
+      float* const to[2] = {call.out.at(sample, c, row), call.out.at(sample, c, row + 1)};
       size_t at = size_t(n) * kLanes;
-      Vec before = filter_column(lines, at, ratio), here = filter_column(lines, at + kS, ratio);
-      Vec after = filter_column(lines, at + 2 * kS, ratio);
+      Vec before[2], here[2], after[2], last[2];
+      filter_column(lines, at, ratio, before);
+      filter_column(lines, at + kS, ratio, here);
+      filter_column(lines, at + 2 * kS, ratio, after);
       at += 3 * kS;
       for (int x = 0; x < width; ++x, at += kS) {
-        const Vec last = filter_column(lines, at, ratio);
-        const Vec sum = fma(ratio, here + after, before + last);
-        store_output(to + size_t(x) * kLanes, finish_(sum, scale, bias, noise[x]), around);
-        before = here, here = after, after = last;
+        filter_column(lines, at, ratio, last);
+        FASTGAN_UNROLL for (int r = 0; r < 2; ++r) {
+          const Vec sum = fma(ratio, here[r] + after[r], before[r] + last[r]);
+          store_output(to[r] + size_t(x) * kLanes,
+                       finish_(sum, scale, bias, noise[size_t(r) * width + x]), around);
+          before[r] = here[r], here[r] = after[r], after[r] = last[r];
+        }
       }
     }
   }
 
-  static inline Vec filter_column(const float* const* lines, size_t at, Vec ratio) {
-    return fma(ratio, load(lines[1] + at) + load(lines[2] + at),
-               load(lines[0] + at) + load(lines[3] + at));
+  // Both rows at one column.
+  static inline void filter_column(const float* const* lines, size_t at, Vec ratio, Vec* sums) {
+    Vec line[5];
+    FASTGAN_UNROLL for (int k = 0; k < 5; ++k) line[k] = load(lines[k] + at);
+    FASTGAN_UNROLL for (int r = 0; r < 2; ++r) {
+      sums[r] = fma(ratio, line[r + 1] + line[r + 2], line[r] + line[r + 3]);
+    }
   }
 
   const LayerShape shape_;
-  const int columns_, batch_, m_mixed_, m_odd_;
+  const int columns_;
+  const Group even_, mixed_, odd_;
   const Finish finish_;
   const float ratio_;
   const bool streams_;
