@@ -75,12 +75,7 @@ bool is_read_often(const LayerShape& shape, const Choice& choice) {
 // from far away, two vectors a row leave time to ask for them.
 int default_columns(const LayerShape& shape, const Choice& choice, int out_vectors, int threads) {
   const int share = choice.split == Split::kRows ? out_vectors : out_vectors / threads;
-  int most = 4;
-  if (!is_near(shape, choice.tile)) {
-    most = 2;
-  } else if (shape.up && choice.tile == 4) {
-    most = 1;
-  }
+  const int most = is_near(shape, choice.tile) && !(shape.up && choice.tile == 4) ? 4 : 2;
   int columns = std::min(most, std::max(share, 1));
   while (out_vectors % columns != 0) --columns;
   return columns;
@@ -98,10 +93,12 @@ int default_batch(const LayerShape& shape, const Choice& choice, int threads) {
   int batch = kPanelTiles;
   if (is_near(shape, choice.tile) && !shape.up) {
     const int row = tiles_along(shape.width, choice.tile);
-    const int rest = shape.in_channels <= kFewChannels / 2 ? 64 : choice.columns > 2 ? 32 : 14;
+    const int rest = shape.in_channels <= kFewChannels / 2 ? kPanelTiles
+                     : choice.columns > 2                  ? 32
+                                                           : 14;
     batch = tiles_along(row, tiles_along(row, rest));  // a row of tiles in equal parts
   } else if (is_near(shape, choice.tile) && choice.tile == 4) {
-    batch = shape.in_channels <= kFewChannels ? 48 : 12;
+    batch = shape.in_channels <= kFewChannels ? 32 : 12;
   }
   return std::min(batch, tiles);
 }
