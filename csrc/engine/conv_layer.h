@@ -3,6 +3,7 @@
 #pragma once
 
 #include "engine/clock.h"
+#include "engine/conv_tile.h"
 #include "engine/tile_products.h"
 
 namespace fastgan::engine::FASTGAN_STAMPED {
@@ -16,7 +17,8 @@ class ConvLayer final : public Layer {
             const float* weight, const float* bias)
       : shape_(shape),
         choice_(choice),
-        finish_(activation),
+        around_(choice.split == Split::kRows && leaves_caches(shape)),
+        tile_(activation),
         tile_rows_((shape.height + kOut - 1) / kOut),
         tile_columns_((shape.width + kOut - 1) / kOut),
         products_(shape, choice, {kPoints * kPoints}, {1}),
@@ -52,6 +54,7 @@ class ConvLayer final : public Layer {
     for (int begin, end; call.queue->take(call.thread, group_rows(), 1, begin, end);) {
       make_rows(call, run, begin, end);
     }
+    if (around_) finish_streams();
   }
 
   int tile_rows() const override { return tile_rows_; }
@@ -115,6 +118,7 @@ class ConvLayer final : public Layer {
       }
     }
     for (int row = begin; row < end && call.sink != nullptr; ++row) tell(call, row);
+    for (int row = begin; row < end && goes_around(call); ++row) copy_around(call, row);
     clock.lap(&Stages::output);
   }
 
@@ -166,25 +170,9 @@ class ConvLayer final : public Layer {
           source[r] += (std::ptrdiff_t(tile.x) * kOut - 1) * kLanes;
         }
       }
-      points_of(source, style, v + products_.v_offset(group, i) + block_step, group.v_step);
+      ConvTile<A>::points_of(source, style, v + products_.v_offset(group, i) + block_step,
+                             group.v_step);
       for (int r = 0; r < kIn; ++r) source[r] += kOut * kLanes;
-    }
-  }
-
-  // One tile, whose rows begin at `source`, to points that lie `step` apart.
-  static FASTGAN_APART void points_of(const float* const (&source)[kIn], Vec style, float* v,
-                                      size_t step) {
-    Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
-    FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
-      FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) line[r] = load(source[r] + c * kLanes) * style;
-      A::data(line, transformed);
-      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];
-    }
-    FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-      A::data(points[p], transformed);
-      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-        store(v + (p * kPoints + q) * step, transformed[q]);
-      }
     }
   }
 
@@ -209,8 +197,8 @@ class ConvLayer final : public Layer {
     for (int i = 0; i < tiles; ++i, tile.next()) {
       const int x = tile.x * kOut, y = tile.y * kOut, sample = tile.sample;
       const bool is_whole = y + kOut <= shape_.height && x + kOut <= shape_.width;
-      const bool local = call.out.data == nullptr;
-      TileOut out;
+      const bool local = call.out.data == nullptr || goes_around(call);
+      ConvTileOut out;
       out.noise = call.noise + call.noise_step * sample + size_t(y) * shape_.width + x;
       out.row = local ? strip_row() : call.out.row;
       out.rows = least(kOut, shape_.height - y), out.columns = least(kOut, shape_.width - x);
@@ -222,53 +210,8 @@ class ConvLayer final : public Layer {
                        : call.out.at(sample, c, y);
         out.to += size_t(x) * kLanes;
         const float* source = m + (size_t(i) * NV + n) * kLanes;
-        is_whole ? outputs_of(source, point_step, out, shape_.width)
-                 : finish_edge(source, point_step, out);
-      }
-    }
-  }
-
-  // Where one tile of one block of channels goes.
-  struct TileOut {
-    const float *scale, *bias, *noise;
-    float* to;
-    size_t row;
-    int rows, columns;  // of the tile that lie in the image
-  };
-
-  void finish_edge(const float* source, size_t point_step, const TileOut& out) const {
-    alignas(64) float tile[kOut * kOut * kLanes];
-    float noise[kOut * kOut] = {};
-    for (int r = 0; r < out.rows; ++r) {
-      for (int k = 0; k < out.columns; ++k) {
-        noise[r * kOut + k] = out.noise[size_t(r) * shape_.width + k];
-      }
-    }
-    TileOut whole = out;
-    whole.noise = noise, whole.to = tile, whole.row = kOut * kLanes;
-    outputs_of(source, point_step, whole, kOut);
-    for (int r = 0; r < out.rows; ++r) {
-      std::memcpy(out.to + r * out.row, tile + r * kOut * kLanes,
-                  sizeof(float) * kLanes * out.columns);
-    }
-  }
-
-  FASTGAN_APART void outputs_of(const float* source, size_t point_step, const TileOut& out,
-                                size_t noise_row) const {
-    const Vec scale = load(out.scale), bias = load(out.bias);
-    Vec outputs[kOut][kPoints], line[kPoints], y_line[kOut];
-    FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-        line[p] = load(source + (p * kPoints + q) * point_step);
-      }
-      A::out(line, y_line);
-      FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
-    }
-    FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) {
-      A::out(outputs[r], y_line);
-      FASTGAN_UNROLL for (int k = 0; k < kOut; ++k) {
-        store(out.to + r * out.row + k * kLanes,
-              finish_(y_line[k], scale, bias, out.noise[r * noise_row + k]));
+        is_whole ? tile_.outputs_of(source, point_step, out, shape_.width)
+                 : tile_.edge_of(source, point_step, out, shape_.width);
       }
     }
   }
@@ -277,7 +220,7 @@ class ConvLayer final : public Layer {
   void tell(const Call& call, int row) const {
     const int sample = row / tile_rows_, y = row % tile_rows_ * kOut;
     View rows = call.out;
-    if (call.out.data == nullptr) {
+    if (call.out.data == nullptr || goes_around(call)) {
       rows = {strip_of(call, row), strip_row(), size_t(kOut) * strip_row(), 0};
     } else {
       rows.data = call.out.at(sample, 0, y);
@@ -285,9 +228,25 @@ class ConvLayer final : public Layer {
     call.sink->rows(sample, y, least(y + kOut, shape_.height), rows);
   }
 
+  bool goes_around(const Call& call) const { return around_ && call.out.data != nullptr; }
+
+  // A row of tiles from its strip into the image, around the caches.
+  void copy_around(const Call& call, int row) const {
+    const int sample = row / tile_rows_, y = row % tile_rows_ * kOut;
+    const int blocks = vectors(shape_.out_channels, kLanes);
+    for (int c = 0; c < blocks; ++c) {
+      for (int r = 0; r < least(kOut, shape_.height - y); ++r) {
+        const float* from = strip_of(call, row) + (size_t(c) * kOut + r) * strip_row();
+        float* to = call.out.at(sample, c, y + r);
+        for (int x = 0; x < shape_.width; ++x) stream(to + x * kLanes, load(from + x * kLanes));
+      }
+    }
+  }
+
   const LayerShape shape_;
   const Choice choice_;
-  const Finish finish_;
+  const bool around_;
+  const ConvTile<A> tile_;
   const int tile_rows_, tile_columns_;
   TileProducts<W> products_;
   Buffer<float> bias_;

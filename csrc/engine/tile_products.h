@@ -22,6 +22,15 @@ constexpr size_t kNearBytes = size_t(1) << 20;
 // Others are asked for so long before a product reads them.
 constexpr size_t kAheadBytes = 8192;
 
+// Outputs of this size have left the caches when the next layer reads them, and a plain store would
+// read the line first that it overwrites.
+constexpr size_t kStreamBytes = size_t(12) << 20;
+
+inline bool leaves_caches(const LayerShape& shape) {
+  const size_t channels = size_t(vectors(shape.out_channels, kLanes)) * kLanes;
+  return channels * shape.out_height() * shape.out_width() * sizeof(float) > kStreamBytes;
+}
+
 // Tile t of all samples, and the next ones, without a division for each.
 struct TileCursor {
   int columns, rows;  // of tiles in an image

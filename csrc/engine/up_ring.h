@@ -7,15 +7,6 @@
 
 namespace fastgan::engine::FASTGAN_STAMPED {
 
-// Outputs of this size have left the caches when the next layer reads them, and a plain store would
-// read the line first that it overwrites.
-constexpr size_t kStreamBytes = size_t(12) << 20;
-
-inline bool leaves_caches(const LayerShape& shape) {
-  const size_t channels = size_t(vectors(shape.out_channels, kLanes)) * kLanes;
-  return channels * shape.out_height() * shape.out_width() * sizeof(float) > kStreamBytes;
-}
-
 inline void store_output(float* to, Vec value, bool streams) {
   streams ? stream(to, value) : store(to, value);
 }

@@ -141,6 +141,17 @@ def test_every_width_of_the_products_is_exact(engine, isa, columns):
         )
 
 
+def test_images_that_go_around_the_caches_are_exact(engine, isa):
+    """Those of more than 12 MB, which rows of a thread's own leave by way of a strip."""
+    net = Net((250, 256), (56, 16))
+    ws = torch.randn(1, 5, W_DIM, generator=torch.Generator().manual_seed(1))
+    around = {"tile": 4, "split": "rows", "batch": 16, "columns": 1}
+    found = net.build(engine, around, isa).render_pixels(ws.numpy(), None, 3)
+    assert error(found, net.exact(ws)) <= MAX_ERROR
+    plain = net.build(engine, {**around, "split": "channels"}, isa)
+    assert np.array_equal(found, plain.render_pixels(ws.numpy(), None, 3))
+
+
 def test_rounding_of_minimal_filtering_is_as_small_as_stated(engine):
     """The tiles of 4 lose no more than the documented few parts in a million."""
     net = Net((16, 16), (64, 64))
