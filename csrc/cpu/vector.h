@@ -130,6 +130,34 @@ static inline __attribute__((always_inline)) void row_sums(const Vec (*from)[4],
   FASTGAN_UNROLL for (int c = 0; c < C; ++c) sums(from[c], to + c * step);
 }
 
+// Quarters of vectors, where these have sixteen lanes.
+constexpr bool kQuarters = kLanes == 16;
+#if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
+// Quarter p of to[q] = quarter q of from[p].
+static inline __attribute__((always_inline)) void transpose_quarters(const Vec* from, Vec* to) {
+  const __m512 a = _mm512_shuffle_f32x4(from[0], from[1], 0x44);
+  const __m512 b = _mm512_shuffle_f32x4(from[0], from[1], 0xee);
+  const __m512 c = _mm512_shuffle_f32x4(from[2], from[3], 0x44);
+  const __m512 d = _mm512_shuffle_f32x4(from[2], from[3], 0xee);
+  to[0] = _mm512_shuffle_f32x4(a, c, 0x88), to[1] = _mm512_shuffle_f32x4(a, c, 0xdd);
+  to[2] = _mm512_shuffle_f32x4(b, d, 0x88), to[3] = _mm512_shuffle_f32x4(b, d, 0xdd);
+}
+// Four floats in every quarter.
+static inline Vec load_quarter(const float* p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
+// Lane 4 g + p: the sum of quarter p of from[g].
+static inline __attribute__((always_inline)) Vec quarter_sums(const Vec* from) {
+  const __m512 a = _mm512_unpacklo_ps(from[0], from[1]) + _mm512_unpackhi_ps(from[0], from[1]);
+  const __m512 b = _mm512_unpacklo_ps(from[2], from[3]) + _mm512_unpackhi_ps(from[2], from[3]);
+  const __m512 sums = _mm512_shuffle_ps(a, b, 0x44) + _mm512_shuffle_ps(a, b, 0xee);
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm512_permutexvar_ps(order, sums);
+}
+#else  // nobody calls these
+void transpose_quarters(const Vec* from, Vec* to);
+Vec load_quarter(const float* p);
+Vec quarter_sums(const Vec* from);
+#endif
+
 // Asks for a line of memory in the second-level cache. Inlined at once: a function that only does
 // this has no effect in the eyes of GCC, which removes calls of it.
 static inline __attribute__((always_inline)) void prefetch(const void* p) {
