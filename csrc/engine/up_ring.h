@@ -90,10 +90,10 @@ class UpRing {
         std::memset(row_at(ring, end + 1), 0, row_floats() * sizeof(float));
       }
       // All these are even.
-      const int first = from > run.wanted ? from : run.wanted;
-      for (int row = first; row < least(end, 2 * shape_.height); row += 2) {
-        filter_rows<NV>(call, run.sample, block, row, ring);
-      }
+      int row = from > run.wanted ? from : run.wanted;
+      end = least(end, 2 * shape_.height);
+      for (; row + 4 <= end; row += 4) filter_rows<NV, 4>(call, run.sample, block, row, ring);
+      if (row < end) filter_rows<NV, 2>(call, run.sample, block, row, ring);
     }
   }
 
@@ -180,12 +180,12 @@ class UpRing {
     }
   }
 
-  // Two rows of the output, from the rows row - 1 .. row + 3 of the transposed convolution.
-  template <int NV>
+  // R rows of the output, from the rows row - 1 .. row + R + 1 of the transposed convolution.
+  template <int NV, int R>
   void filter_rows(const Call& call, int sample, int block, int row, float* ring) const {
     constexpr size_t kS = size_t(NV) * kLanes;
-    const float* lines[5];
-    for (int k = 0; k < 5; ++k) lines[k] = row_at(ring, row - 1 + k);
+    const float* lines[R + 3];
+    for (int k = 0; k < R + 3; ++k) lines[k] = row_at(ring, row - 1 + k);
     const int width = 2 * shape_.width, padded = vectors(shape_.out_channels, kLanes) * kLanes;
     const float* noise = call.noise + call.noise_step * sample + size_t(row) * width;
     const Vec ratio = splat(ratio_);
@@ -194,16 +194,17 @@ class UpRing {
       const int c = block * NV + n;
       const Vec scale = load(call.scales + size_t(sample) * padded + c * kLanes);
       const Vec bias = load(bias_.get() + c * kLanes);
-      float* const to[2] = {call.out.at(sample, c, row), call.out.at(sample, c, row + 1)};
+      float* to[R];
+      for (int r = 0; r < R; ++r) to[r] = call.out.at(sample, c, row + r);
       size_t at = size_t(n) * kLanes;
-      Vec before[2], here[2], after[2], last[2];
-      filter_column(lines, at, ratio, before);
-      filter_column(lines, at + kS, ratio, here);
-      filter_column(lines, at + 2 * kS, ratio, after);
+      Vec before[R], here[R], after[R], last[R];
+      filter_column<R>(lines, at, ratio, before);
+      filter_column<R>(lines, at + kS, ratio, here);
+      filter_column<R>(lines, at + 2 * kS, ratio, after);
       at += 3 * kS;
       for (int x = 0; x < width; ++x, at += kS) {
-        filter_column(lines, at, ratio, last);
-        FASTGAN_UNROLL for (int r = 0; r < 2; ++r) {
+        filter_column<R>(lines, at, ratio, last);
+        FASTGAN_UNROLL for (int r = 0; r < R; ++r) {
           const Vec sum = fma(ratio, here[r] + after[r], before[r] + last[r]);
           store_output(to[r] + size_t(x) * kLanes,
                        finish_(sum, scale, bias, noise[size_t(r) * width + x]), around);
@@ -213,11 +214,12 @@ class UpRing {
     }
   }
 
-  // Both rows at one column.
+  // R rows at one column.
+  template <int R>
   static inline void filter_column(const float* const* lines, size_t at, Vec ratio, Vec* sums) {
-    Vec line[5];
-    FASTGAN_UNROLL for (int k = 0; k < 5; ++k) line[k] = load(lines[k] + at);
-    FASTGAN_UNROLL for (int r = 0; r < 2; ++r) {
+    Vec line[R + 3];
+    FASTGAN_UNROLL for (int k = 0; k < R + 3; ++k) line[k] = load(lines[k] + at);
+    FASTGAN_UNROLL for (int r = 0; r < R; ++r) {
       sums[r] = fma(ratio, line[r + 1] + line[r + 2], line[r] + line[r + 3]);
     }
   }
