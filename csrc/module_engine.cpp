@@ -1,75 +1,14 @@
 // The extension module fastgan._engine: the synthesis engine as a Python object. No torch in here:
 // arrays come as numpy's.
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
-#include <algorithm>
-#include <chrono>
-#include <cstdlib>
 #include <mutex>
 #include <optional>
-#include <random>
 
-#include "cpu/isa_detect.h"
 #include "engine/network.h"
-
-namespace py = pybind11;
+#include "engine/time_choices.h"
+#include "module_arguments.h"
 
 namespace fastgan::engine {
 namespace {
-
-using Array = py::array_t<float, py::array::c_style | py::array::forcecast>;
-using Bytes = py::array_t<uint8_t, py::array::c_style>;
-
-// `name` empty: FASTGAN_CPU_CAPABILITY or the best that this CPU has.
-cpu::Isa parse_isa(std::string name) {
-  const cpu::Isa best = cpu::detect_isa();
-  const char* forced = std::getenv("FASTGAN_CPU_CAPABILITY");
-  if (name.empty() && forced != nullptr) name = forced;
-  if (name.empty()) return best;
-  for (int i = 0; i < 3; ++i) {
-    if (name != cpu::kIsaNames[i]) continue;
-    if (i > static_cast<int>(best)) {
-      throw std::invalid_argument("this CPU has no " + name + "; its best is " +
-                                  cpu::kIsaNames[static_cast<int>(best)]);
-    }
-    return static_cast<cpu::Isa>(i);
-  }
-  throw std::invalid_argument("expected default, avx2 or avx512, got " + name);
-}
-
-std::string shape_text(const std::vector<py::ssize_t>& shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
-const float* checked(const char* what, const Array& array, std::vector<py::ssize_t> expected) {
-  const std::vector<py::ssize_t> found(array.shape(), array.shape() + array.ndim());
-  if (found != expected) {
-    throw std::invalid_argument(std::string(what) + ": expected " + shape_text(expected) +
-                                ", got " + shape_text(found));
-  }
-  return array.data();
-}
-
-Choice to_choice(const py::dict& d) {
-  const std::string split = d["split"].cast<std::string>();
-  const auto found = std::find(std::begin(kSplits), std::end(kSplits), split);
-  if (found == std::end(kSplits)) {
-    throw std::invalid_argument("split: expected team, rows or channels, got " + split);
-  }
-  return {d["tile"].cast<int>(), static_cast<Split>(found - std::begin(kSplits)),
-          d["batch"].cast<int>(), d["columns"].cast<int>()};
-}
-
-py::dict from_choice(const Choice& c) {
-  py::dict d;
-  d["tile"] = c.tile, d["split"] = kSplits[static_cast<int>(c.split)], d["batch"] = c.batch,
-  d["columns"] = c.columns;
-  return d;
-}
 
 class PyNetwork {
  public:
@@ -259,67 +198,15 @@ class PyNetwork {
   bool has_mapping_ = false;  // set when it is complete
 };
 
-LayerShape to_shape(int in_channels, int out_channels, int height, int width, bool up) {
-  return {in_channels, out_channels, height, width, up};
-}
-
-// Seconds of the fastest of `rounds` calls of each of some ways to compute a layer, taken in turn.
-std::vector<double> time_choices(int in_channels, int out_channels, int height, int width, bool up,
-                                 const std::vector<py::dict>& choices, bool half, int threads,
-                                 int rounds, const std::string& isa) {
+std::vector<double> time_dicts(int in_channels, int out_channels, int height, int width, bool up,
+                               const std::vector<py::dict>& choices, bool half, int threads,
+                               int rounds, const std::string& isa) {
   const LayerShape shape = to_shape(in_channels, out_channels, height, width, up);
   const Kernels& kernels = kernels_of(parse_isa(isa));
-  const int lanes = kernels.lanes;
   std::vector<Choice> parsed;
   for (const py::dict& d : choices) parsed.push_back(to_choice(d));
   py::gil_scoped_release release;
-  std::mt19937 random(0);
-  std::normal_distribution<float> normal;
-  std::vector<float> weight(size_t(in_channels) * out_channels * 9), bias(out_channels);
-  for (float& value : weight) value = normal(random);
-  std::vector<std::unique_ptr<Layer>> layers;
-  size_t scratch_size = 0;
-  for (const Choice& choice : parsed) {
-    layers.push_back(
-        kernels.make_layer(shape, choice, Activation{}, half, weight.data(), bias.data()));
-    scratch_size = std::max(scratch_size, layers.back()->scratch_floats(threads));
-  }
-  const int border = 5;
-  auto view = [&](int h, int w) {
-    View v;
-    v.row = size_t(w + border) * lanes, v.plane = v.row * (h + border);
-    return v;
-  };
-  View in = view(height, width), out = view(shape.out_height(), shape.out_width());
-  Buffer<float> x(in.plane * vectors(in_channels, lanes)),
-      y(out.plane * vectors(out_channels, lanes));
-  Buffer<float> scratch(scratch_size), noise(size_t(shape.out_height()) * shape.out_width());
-  Buffer<float> styles(size_t(vectors(in_channels, lanes)) * lanes),
-      scales(size_t(vectors(out_channels, lanes)) * lanes);
-  for (size_t i = 0; i < styles.size(); ++i) styles[i] = 1;
-  for (size_t i = 0; i < scales.size(); ++i) scales[i] = 0.1f;
-  in.data = x.get() + in.row + lanes, out.data = y.get() + out.row + lanes;
-  for (size_t i = 0; i < x.size(); ++i) x[i] = normal(random);
-  Team team(threads);
-  RowQueue queue(threads);
-  std::vector<double> best(parsed.size(), 1e30);
-  for (int round = 0; round < rounds; ++round) {
-    for (size_t i = 0; i < layers.size(); ++i) {
-      const auto start = std::chrono::steady_clock::now();
-      team.run([&](int thread) {
-        Call call{};
-        call.thread = thread, call.threads = threads, call.team = &team, call.queue = &queue,
-        call.samples = 1;
-        call.in = in, call.out = out, call.styles = styles.get(), call.scales = scales.get();
-        call.noise = noise.get(), call.scratch = scratch.get();
-        layers[i]->run(call);
-      });
-      const double seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      best[i] = std::min(best[i], seconds);
-    }
-  }
-  return best;
+  return time_choices(kernels, shape, parsed, half, threads, rounds);
 }
 
 }  // namespace
@@ -377,7 +264,7 @@ PYBIND11_MODULE(_engine, m) {
       },
       py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
       py::arg("up"), py::arg("threads"), py::arg("isa") = "");
-  m.def("time_choices", &time_choices, py::arg("in_channels"), py::arg("out_channels"),
+  m.def("time_choices", &time_dicts, py::arg("in_channels"), py::arg("out_channels"),
         py::arg("height"), py::arg("width"), py::arg("up"), py::arg("choices"), py::arg("half"),
         py::arg("threads"), py::arg("rounds"), py::arg("isa") = "");
 }

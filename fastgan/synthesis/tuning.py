@@ -21,7 +21,7 @@ import torch
 
 from fastgan.files import write_json
 
-VERSION = 3  # of the file and of what the choices mean and were measured against
+VERSION = 4  # of the file and of what the choices mean and were measured against
 GROUP = 6  # ways to compute a layer that are in memory at a time
 SPLITS = ("team", "rows", "channels")  # how threads share a layer
 MIN_GAIN = 0.98  # of the default's time: less is noise
