@@ -57,7 +57,7 @@ class UpLayer final : public Layer {
         make_rows(call, run, row, end);
       }
     } else {
-      for (int n = 0; n < call.samples; ++n) run_channels(call, n);
+      run_channels(call);
     }
     if (ring_.streams()) finish_streams();
   }
@@ -104,12 +104,11 @@ class UpLayer final : public Layer {
     if (row != run.next || sample != run.sample) {
       from = y > kHalo ? y - kHalo : 0;
       run = {sample, from, y == 0 ? 0 : 2 * kN * y - 2, row};
-      for (int b = 0; b < products_.out_blocks(); ++b) ring_.clear_edges(ring + ring_.floats() * b);
     }
-    const int last = (y + 1) * tile_columns_;
-    for (int t = from * tile_columns_; t < last; t += choice_.batch) {
+    const int last = (row + 1) * tile_columns_;
+    for (int t = (row - y + from) * tile_columns_; t < last; t += choice_.batch) {
       const int tiles = least(choice_.batch, last - t);
-      for (int b = 0; b < products_.blocks(); ++b) transform_input(call, sample, b, t, 0, tiles, v);
+      for (int b = 0; b < products_.blocks(); ++b) transform_input(call, b, t, 0, tiles, v);
       clock.lap(&Stages::input);
       for (int b = 0; b < products_.out_blocks(); ++b) {
         products_.run(b, tiles, v, m);
@@ -121,18 +120,18 @@ class UpLayer final : public Layer {
     run.next = row + 1;
   }
 
-  // One image by all threads, each with its part of the output channels. A team shares the input
+  // All tiles by all threads, each with its part of the output channels. A team shares the input
   // channels of each batch, too; else each thread transforms all of them.
-  void run_channels(const Call& call, int sample) const {
+  void run_channels(const Call& call) const {
     const bool shared = choice_.split == Split::kTeam;
-    const int me = call.thread, team = call.threads, last = tile_rows_ * tile_columns_;
+    const int me = call.thread, team = call.threads,
+              last = call.samples * tile_rows_ * tile_columns_;
     float* const m = call.scratch + products_.m_floats() * me;
     float* const v_all = call.scratch + products_.m_floats() * team;
     float* const ring = v_all + (shared ? 2 : team) * products_.v_floats();
     const int blocks = products_.blocks();
     const int first_block = products_.out_blocks() * me / team;
     const int last_block = products_.out_blocks() * (me + 1) / team;
-    for (int b = first_block; b < last_block; ++b) ring_.clear_edges(ring + ring_.floats() * b);
     StageClock clock(call.stages);
     int turn = 0;
     for (int t = 0; t < last; t += choice_.batch, turn ^= 1) {
@@ -142,7 +141,7 @@ class UpLayer final : public Layer {
       for (int i = shared ? items * me / team : 0; i < (shared ? items * (me + 1) / team : items);
            ++i) {
         const int part = i % parts, from = tiles * part / parts;
-        transform_input(call, sample, i / parts, t, from, tiles * (part + 1) / parts, v);
+        transform_input(call, i / parts, t, from, tiles * (part + 1) / parts, v);
       }
       clock.lap(&Stages::input);
       if (shared) call.team->barrier();
@@ -150,12 +149,10 @@ class UpLayer final : public Layer {
       for (int b = first_block; b < last_block; ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        ring_.add(call, {sample}, b, t, tiles, m, ring + ring_.floats() * b);
+        ring_.add(call, {}, b, t, tiles, m, ring + ring_.floats() * b);
         clock.lap(&Stages::output);
       }
     }
-    // The next image begins with the buffer of V that this one may have ended with.
-    if (shared) call.team->barrier();
   }
 
   // Where the points of one tile go: rows of V of each group, with their offsets from the first.
@@ -166,12 +163,9 @@ class UpLayer final : public Layer {
   };
 
   // Tiles t + from .. t + to - 1 of a batch that begins at tile t, for one block of channels.
-  void transform_input(const Call& call, int sample, int block, int t, int from, int to,
-                       float* v) const {
+  void transform_input(const Call& call, int block, int t, int from, int to, float* v) const {
     const Group &even = products_.group(kEven), &mixed = products_.group(kMixed);
     const Group& odd = products_.group(kOdd);
-    const Vec style =
-        load(call.styles + (size_t(sample) * products_.blocks() + size_t(block)) * kLanes);
     const size_t floats = size_t(block) * kLanes;
     TileIn in;
     in.odd = v + odd.v_first + floats * odd.panel;
@@ -179,7 +173,10 @@ class UpLayer final : public Layer {
     in.mixed_step = mixed.v_step, in.even_step = even.v_step;
     TileCursor tile(t + from, tile_columns_, tile_rows_);
     for (int i = from; i < to; ++i, tile.next()) {
-      const float* source = call.in.at(sample, block, tile.y * kN) + size_t(tile.x) * kN * kLanes;
+      const Vec style =
+          load(call.styles + (size_t(tile.sample) * products_.blocks() + block) * kLanes);
+      const float* source = call.in.at(tile.sample, block, tile.y * kN);
+      source += size_t(tile.x) * kN * kLanes;
       in.even = v + products_.v_offset(even, i) + floats * even.panel;
       in.mixed_offset = mixed.row_offset + i * kN, in.odd_offset = odd.row_offset + i * kN * kN;
       points_of(source, call.in.row, style, in);

@@ -38,20 +38,8 @@ class UpRing {
   // Whether outputs go around the caches: they must be finished before others read them.
   bool streams() const { return streams_; }
 
-  // Zeros where the filter reads and no tile is added: the row above the image, the first and the
-  // last column of all rows.
-  void clear_edges(float* ring) const {
-    const size_t vector_floats = size_t(columns_) * kLanes;
-    std::memset(row_at(ring, -1), 0, row_floats() * sizeof(float));
-    for (int row = 0; row < kRows; ++row) {
-      float* const first = ring + row * row_floats();
-      std::memset(first, 0, vector_floats * sizeof(float));
-      std::memset(first + row_floats() - vector_floats, 0, vector_floats * sizeof(float));
-    }
-  }
-
-  // The products `m` of `tiles` tiles from tile t on: into the ring, and what is complete out of
-  // it.
+  // The products `m` of `tiles` tiles from tile t of all samples on: into the ring, and what is
+  // complete out of it.
   void add(const Call& call, const RowRun& run, int block, int t, int tiles, const float* m,
            float* ring) const {
     switch (columns_) {
@@ -67,6 +55,18 @@ class UpRing {
   }
 
  private:
+  // Zeros where the filter reads and no tile is added: the row above the image, the first and the
+  // last column of all rows.
+  void clear_edges(float* ring) const {
+    const size_t vector_floats = size_t(columns_) * kLanes;
+    std::memset(row_at(ring, -1), 0, row_floats() * sizeof(float));
+    for (int row = 0; row < kRows; ++row) {
+      float* const first = ring + row * row_floats();
+      std::memset(first, 0, vector_floats * sizeof(float));
+      std::memset(first + row_floats() - vector_floats, 0, vector_floats * sizeof(float));
+    }
+  }
+
   // Columns -1 .. 2 * (width in whole tiles) + 1 of the transposed convolution.
   size_t row_floats() const { return size_t(2 * tile_columns_ * kN + 3) * columns_ * kLanes; }
   float* row_at(float* ring, int row) const {
@@ -92,8 +92,8 @@ class UpRing {
       // All these are even.
       int row = from > run.wanted ? from : run.wanted;
       end = least(end, 2 * shape_.height);
-      for (; row + 4 <= end; row += 4) filter_rows<NV, 4>(call, run.sample, block, row, ring);
-      if (row < end) filter_rows<NV, 2>(call, run.sample, block, row, ring);
+      for (; row + 4 <= end; row += 4) filter_rows<NV, 4>(call, tile.sample, block, row, ring);
+      if (row < end) filter_rows<NV, 2>(call, tile.sample, block, row, ring);
     }
   }
 
@@ -102,8 +102,10 @@ class UpRing {
   template <int NV>
   void clear_for_row(int y, bool is_first, float* ring) const {
     constexpr size_t kS = size_t(NV) * kLanes;
-    if (is_first)
+    if (is_first) {
+      clear_edges(ring);
       std::memset(row_at(ring, 2 * kN * y) + kS, 0, (row_floats() - kS) * sizeof(float));
+    }
     for (int r = 1; r <= 2 * kN; ++r) {
       std::memset(row_at(ring, 2 * kN * y + r) + kS, 0, kS * sizeof(float));
     }
