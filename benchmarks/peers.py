@@ -53,7 +53,7 @@ def fastgan_synthesizer(generator: StyleGAN2Generator, ws: Tensor) -> Renderer:
 
     if not hasattr(fastgan, "Synthesizer"):
         raise MissingPeerError("this fastgan has no Synthesizer")
-    engine = fastgan.Synthesizer(generator)
+    engine = fastgan.Synthesizer(generator, batch=len(ws))
     return Renderer("", lambda: engine.render_w(ws), profile=engine.profile)
 
 

@@ -13,12 +13,13 @@ namespace {
 class PyNetwork {
  public:
   PyNetwork(int w_dim, int num_ws, int channels, Array constant, float slope, float gain,
-            float clamp, float filter_ratio, bool half_weights, size_t pair_bytes,
+            float clamp, float filter_ratio, bool half_weights, int samples, size_t pair_bytes,
             const std::string& isa)
-      : network_(Settings{w_dim, num_ws, channels, static_cast<int>(constant.shape(1)),
-                          static_cast<int>(constant.shape(2)),
-                          Activation{slope, clamp, filter_ratio}, gain, half_weights, pair_bytes},
-                 parse_isa(isa)) {
+      : network_(
+            Settings{w_dim, num_ws, channels, static_cast<int>(constant.shape(1)),
+                     static_cast<int>(constant.shape(2)), Activation{slope, clamp, filter_ratio},
+                     gain, half_weights, samples, pair_bytes},
+            parse_isa(isa)) {
     if (constant.ndim() != 3) throw std::invalid_argument("constant: expected [C, H, W]");
     if (channels < 1 || channels > 4) throw std::invalid_argument("expected 1 to 4 image channels");
     network_.set_const(constant.data(), static_cast<int>(constant.shape(0)));
@@ -216,11 +217,11 @@ PYBIND11_MODULE(_engine, m) {
   using namespace fastgan::engine;
   m.doc() = "StyleGAN2 synthesis on the CPU; see fastgan.Synthesizer.";
   py::class_<PyNetwork>(m, "Network", py::module_local())
-      .def(py::init<int, int, int, Array, float, float, float, float, bool, size_t,
+      .def(py::init<int, int, int, Array, float, float, float, float, bool, int, size_t,
                     const std::string&>(),
            py::arg("w_dim"), py::arg("num_ws"), py::arg("channels"), py::arg("constant"),
            py::kw_only(), py::arg("slope"), py::arg("gain"), py::arg("clamp"),
-           py::arg("filter_ratio"), py::arg("half_weights") = false,
+           py::arg("filter_ratio"), py::arg("half_weights") = false, py::arg("samples") = 1,
            py::arg("pair_bytes") = Settings().pair_bytes, py::arg("isa") = "")
       .def("add_conv", &PyNetwork::add_conv, py::arg("weight"), py::arg("bias"), py::arg("affine"),
            py::arg("affine_bias"), py::kw_only(), py::arg("noise"), py::arg("noise_strength"),
@@ -247,12 +248,12 @@ PYBIND11_MODULE(_engine, m) {
       py::arg("isa") = "");
   m.def(
       "default_choice",
-      [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {
-        return from_choice(
-            default_choice(to_shape(i, o, h, w, up), kernels_of(parse_isa(isa)).lanes, threads));
+      [](int i, int o, int h, int w, bool up, int threads, int samples, const std::string& isa) {
+        return from_choice(default_choice(to_shape(i, o, h, w, up),
+                                          kernels_of(parse_isa(isa)).lanes, threads, samples));
       },
       py::arg("in_channels"), py::arg("out_channels"), py::arg("height"), py::arg("width"),
-      py::arg("up"), py::arg("threads"), py::arg("isa") = "");
+      py::arg("up"), py::arg("threads"), py::arg("samples") = 1, py::arg("isa") = "");
   m.def(
       "candidates",
       [](int i, int o, int h, int w, bool up, int threads, const std::string& isa) {

@@ -40,24 +40,37 @@ bool is_near(const LayerShape& shape, int tile) {
   return weight_bytes(shape, tile) <= cache_bytes() / 2;
 }
 
-// Larger tiles take fewer products, but more weights, which small images are bound by.
-int default_tile(const LayerShape& shape) {
-  const int side = std::min(shape.height, shape.width);
-  return side <= 4 ? 1 : side <= 8 ? 2 : 4;
+// Products of all images for a pair of channels.
+double products_of(const LayerShape& shape, int tile, int samples) {
+  const double of_tile = shape.up ? (2.0 * tile + 1) * (2 * tile + 1) : points_of(shape, tile);
+  return of_tile * tiles_of(shape, tile) * samples;
+}
+
+// Larger tiles take fewer products, but more weights. These come from memory once for all images,
+// which takes as long as so many products for each of them.
+int default_tile(const LayerShape& shape, int samples) {
+  const double products_per_weight = 18;
+  int best = 1;
+  double least = 0;
+  for (int tile : {1, 2, 4}) {
+    const double time =
+        std::max(points_of(shape, tile) * products_per_weight, products_of(shape, tile, samples));
+    if (tile == 1 || time < least) best = tile, least = time;
+  }
+  return best;
 }
 
 // Rows where the weights stay in each core's cache, or where there are so many pixels that reading
 // the weights again costs less than reading what another core has transformed. Else each core takes
 // a part of the weights, and transforms all of the input unless that is much work: lines that
 // another core has just written come as slowly as weights from memory.
-Split default_split(const LayerShape& shape, int tile, int lanes, int threads) {
+Split default_split(const LayerShape& shape, int tile, int lanes, int threads, int samples) {
   const int side = std::min(shape.height, shape.width);
   const double bytes = weight_bytes(shape, tile);
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
   if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
   if (side <= 16) {
-    const double points = shape.up ? (2.0 * tile + 1) * (2 * tile + 1) : points_of(shape, tile);
-    const double transformed = points * tiles_of(shape, tile) * shape.in_channels;
+    const double transformed = products_of(shape, tile, samples) * shape.in_channels;
     return transformed * threads <= (5 << 17) ? Split::kChannels : Split::kTeam;
   }
   if (many_rows && (bytes <= 2.5 * cache_bytes() || side >= 64)) return Split::kRows;
@@ -83,9 +96,12 @@ int default_columns(const LayerShape& shape, const Choice& choice, int out_vecto
 
 // Tiles of a batch: as many as one product takes; transforms of few channels then stay in the
 // first-level cache.
-int default_batch(const LayerShape& shape, const Choice& choice, int threads) {
-  const int tiles = tiles_of(shape, choice.tile);
-  if (choice.split == Split::kTeam) return std::min(shape.up ? kPanelTiles : 64, tiles);
+int default_batch(const LayerShape& shape, const Choice& choice, int threads, int samples) {
+  const int tiles = tiles_of(shape, choice.tile) * (choice.split == Split::kRows ? 1 : samples);
+  if (choice.split == Split::kTeam && shape.up) {
+    return tiles <= 2 * kPanelTiles ? tiles : kPanelTiles;
+  }
+  if (choice.split == Split::kTeam) return std::min(64, tiles);
   if (is_read_often(shape, choice) && !shape.up) return std::min(32, tiles);
   if (choice.split == Split::kRows && !shape.up && !is_near(shape, choice.tile)) {
     return std::max(std::min(64, tiles / threads), std::min(kPanelTiles, tiles));
@@ -120,12 +136,12 @@ bool is_valid(const Choice& choice, const LayerShape& shape, int lanes) {
   return tile && columns && choice.batch >= 1 && choice.batch <= 4096;
 }
 
-Choice default_choice(const LayerShape& shape, int lanes, int threads) {
+Choice default_choice(const LayerShape& shape, int lanes, int threads, int samples) {
   Choice choice;
-  choice.tile = default_tile(shape);
-  choice.split = default_split(shape, choice.tile, lanes, threads);
+  choice.tile = default_tile(shape, samples);
+  choice.split = default_split(shape, choice.tile, lanes, threads, samples);
   choice.columns = default_columns(shape, choice, vectors(shape.out_channels, lanes), threads);
-  choice.batch = default_batch(shape, choice, threads);
+  choice.batch = default_batch(shape, choice, threads, samples);
   return choice;
 }
 

@@ -10,7 +10,8 @@ namespace fastgan::engine {
 
 // The rule that holds where nothing was measured. It follows the time that memory and products
 // take, with bounds at which measurements of both kinds of layers crossed (fastgan tune).
-Choice default_choice(const LayerShape& shape, int lanes, int threads);
+// `samples`: images that most calls render.
+Choice default_choice(const LayerShape& shape, int lanes, int threads, int samples);
 
 // Everything worth measuring for a layer.
 std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads);

@@ -56,7 +56,8 @@ void Network::add_conv(const LayerShape& shape, const Choice* choice, int thread
                std::to_string(shape.out_channels) + " @" + std::to_string(shape.out_height()) +
                "x" + std::to_string(shape.out_width());
   stage.shape = shape;
-  stage.choice = choice != nullptr ? *choice : default_choice(shape, lanes(), threads);
+  stage.choice =
+      choice != nullptr ? *choice : default_choice(shape, lanes(), threads, settings_.samples);
   if (!is_valid(stage.choice, shape, lanes())) {
     throw std::invalid_argument(stage.name + ": cannot be computed as " +
                                 describe(shape, stage.choice));

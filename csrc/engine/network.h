@@ -59,6 +59,7 @@ struct Settings {
   Activation activation;
   float gain;  // of the activation
   bool half_weights;
+  int samples;  // images of most calls, which layers are chosen for
   // An image between an upsampling convolution and the next that is larger is never kept whole: the
   // two run row by row (row_pair.h). At 1024 pixels no slower, and 64 MB less for each sample.
   size_t pair_bytes = size_t{24} << 20;

@@ -67,6 +67,7 @@ class Options:
             precision=self.precision,
             truncation_psi=self.truncation,
             noise_mode=self.noise_mode,
+            batch=self.batch,
         )
         del generator  # the synthesizer has its own weights
         self.out.mkdir(parents=True, exist_ok=True)

@@ -212,7 +212,10 @@ class Measurement:
         from fastgan.synthesis.synthesizer import Synthesizer
 
         synthesizer = Synthesizer(
-            generator, device=self.options.device, truncation_psi=self.options.truncation
+            generator,
+            device=self.options.device,
+            truncation_psi=self.options.truncation,
+            batch=self.options.batch,
         )
         first = self.options.seed * SEEDS_PER_RUN
 

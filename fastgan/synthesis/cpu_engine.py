@@ -64,6 +64,7 @@ class CpuEngine:
         *,
         precision: str = "fp32",
         noise_mode: str = "const",
+        batch: int = 1,
         choices: Sequence[dict[str, Any] | None] | None = None,
         isa: str = "",
     ) -> None:
@@ -85,10 +86,13 @@ class CpuEngine:
             clamp=-1.0 if options.conv_clamp is None else float(options.conv_clamp),
             filter_ratio=cast(float, _filter_ratio(options.resample_filter)),
             half_weights=precision == "fp16",
+            samples=min(batch, MAX_BATCH),
             isa=isa,
         )
         self._ws_shape, self._names = (net.num_ws, net.w_dim), ["styles"]
-        if choices is None:
+        if choices is None and batch > 1:  # choices are measured for single images
+            choices = []
+        elif choices is None:
             choices = tuned_choices(conv_shapes(net), precision == "fp16", isa)
         each_choice = iter(choices)
         for block, (name, first, _) in zip(blocks, net.synthesis.blocks, strict=True):

@@ -84,7 +84,7 @@ class LatentEngine(Engine, Protocol):
 
 
 def build_engine(
-    generator: nn.Module, device: torch.device, precision: str, noise_mode: str
+    generator: nn.Module, device: torch.device, precision: str, noise_mode: str, batch: int = 1
 ) -> Any:
     """The fastest engine that serves the generator: a StyleEngine or a LatentEngine.
 
@@ -93,13 +93,14 @@ def build_engine(
         device: where to run.
         precision: one of PRECISIONS.
         noise_mode: "const", "random" or "none".
+        batch: images of most calls.
     """
     from fastgan.synthesis.cuda_engine import CudaEngine, TorchCuda
     from fastgan.synthesis.programs import program_of
     from fastgan.synthesis.torch_engine import TorchEngine
 
     if device.type == "cpu" and is_style_based(generator):
-        engine = _cpu_engine(generator, precision, noise_mode)
+        engine = _cpu_engine(generator, precision, noise_mode, batch)
         if engine is not None:
             return engine
     program = program_of(generator, device, precision, noise_mode)
@@ -108,7 +109,7 @@ def build_engine(
     return TorchEngine(program)
 
 
-def _cpu_engine(generator: nn.Module, precision: str, noise_mode: str) -> Any | None:
+def _cpu_engine(generator: nn.Module, precision: str, noise_mode: str, batch: int) -> Any | None:
     """The C++ engine, or None, logged once, where it is not built or does not serve the network."""
     name = "fastgan.synthesis.cpu_engine"
     if importlib.util.find_spec(name) is None:
@@ -121,7 +122,7 @@ def _cpu_engine(generator: nn.Module, precision: str, noise_mode: str) -> Any | 
         return None
     if any(parameter.device.type != "cpu" for parameter in generator.parameters()):
         generator = copy.deepcopy(generator).to("cpu")
-    return module.CpuEngine(generator, precision=precision, noise_mode=noise_mode)
+    return module.CpuEngine(generator, precision=precision, noise_mode=noise_mode, batch=batch)
 
 
 @cache

@@ -140,7 +140,7 @@ class Record:
 class FakeSynthesizer:
     """Stands in for the engine, with two layers of known cost."""
 
-    def __init__(self, generator):
+    def __init__(self, generator, batch):
         self.generator = generator
 
     def render_w(self, ws):

@@ -27,6 +27,23 @@ def test_pixels_are_those_of_the_float64_network(engine, isa, name):
     assert error(pixels, exact) <= MAX_ERROR
 
 
+@pytest.mark.parametrize("name", ["skip", "wide"])
+def test_layers_laid_out_for_many_images_are_exact_for_any_number(engine, isa, name):
+    net = style_generator(**SERVED[name])
+    ws = torch.randn(9, net.num_ws, net.w_dim)
+    exact = net.double().synthesis(ws.double(), "const", force_fp32=True)
+    for batch in (2, 8, 100):
+        many = CpuEngine(net.float(), isa=isa, batch=batch)._network
+        for count in (1, 9):
+            pixels = many.render_pixels(ws[:count].numpy(), None, 2)
+            assert error(pixels, exact[:count]) <= MAX_ERROR, (batch, count)
+    single = [row.algorithm for row in CpuEngine(net, isa=isa).profile()]
+    assert single[1].startswith("direct")  # 4 x 4: the weights of tiles would take longer to read
+    rows = CpuEngine(net, isa=isa, batch=8).profile()
+    assert rows[1].algorithm.startswith("F(")
+    assert rows[-1].algorithm == single[-1]  # 16 x 16, where products decide anyway
+
+
 def test_what_it_does_not_serve_is_named(engine):
     assert why_not(style_generator()) is None
     assert "skip architecture, not resnet" in why_not(style_generator(architecture="resnet"))

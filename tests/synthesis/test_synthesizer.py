@@ -44,6 +44,14 @@ def test_seeds_give_the_images_of_sample(name):
             assert levels(images, wanted) <= 1
 
 
+def test_a_batch_changes_no_more_than_the_rounding():
+    net = style_generator()
+    one, many = (Synthesizer(net, batch=batch).render(seeds=range(20)) for batch in (1, 8))
+    assert levels(one, many) <= 1
+    with pytest.raises(ConfigError, match="batch: expected at least 1, got 0"):
+        Synthesizer(net, batch=0)
+
+
 @pytest.mark.parametrize("c_dim", [0, 3])
 def test_networks_without_a_mapping_network_render_z_and_seeds(c_dim):
     net = plain_generator(c_dim)
@@ -254,8 +262,9 @@ class FakeCpuEngine:
 
     name = "cpu"
 
-    def __init__(self, generator, *, precision, noise_mode):
-        self.made_with = (next(generator.parameters()).device.type, precision, noise_mode)
+    def __init__(self, generator, *, precision, noise_mode, batch):
+        device = next(generator.parameters()).device.type
+        self.made_with = (device, precision, noise_mode, batch)
 
 
 @pytest.mark.parametrize("reason", [None, "no such instructions"])
@@ -266,11 +275,12 @@ def test_the_cpp_engine_comes_first_where_it_serves(reason, style, monkeypatch, 
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(engine.importlib, "import_module", lambda name: module)
     with caplog.at_level(logging.WARNING, "fastgan"):
-        made = [engine.build_engine(style, torch.device("cpu"), "fp32", "none") for _ in range(2)]
+        cpu = torch.device("cpu")
+        made = [engine.build_engine(style, cpu, "fp32", "none", 5) for _ in range(2)]
         plain = engine.build_engine(plain_generator(), torch.device("cpu"), "fp32", "const")
     assert plain.name == "torch"
     if reason is None:
-        assert made[0].made_with == ("cpu", "fp32", "none")
+        assert made[0].made_with == ("cpu", "fp32", "none", 5)
         assert not caplog.records
     else:
         assert made[0].name == "torch"
