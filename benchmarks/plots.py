@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.tables import Row, grouped, kind
 
+MARKERS = {"cpp": "o", "eager": "x", "compile": "+", "scipy": "^"}  # of contenders
 BARS = 4  # nets whose layers are shown: the largest
 
 
@@ -67,8 +68,14 @@ def by_batch(rows: list[Row]) -> Any:
 def _lines(panels: list[list[Row]], x: str, title: Callable[[Row], str]) -> Any:
     if not panels:
         return None
-    figure, axes = _pyplot().subplots(1, len(panels), figsize=(4.5 * len(panels), 4), squeeze=False)
-    for axis, found in zip(axes[0], panels, strict=True):
+    columns = min(3, len(panels))
+    lines = -(-len(panels) // columns)
+    figure, axes = _pyplot().subplots(
+        lines, columns, figsize=(4.5 * columns, 4 * lines), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for axis, found in zip(axes.flat, panels, strict=False):
         for name in dict.fromkeys(kind(row) for row in found):
             points = sorted(
                 (row[x], row["minimum"] * 1e3 / row["batch"]) for row in found if kind(row) == name
@@ -82,7 +89,7 @@ def _lines(panels: list[list[Row]], x: str, title: Callable[[Row], str]) -> Any:
         steps = [m * 10**e for e in range(-2, 5) for m in (1, 2, 5) if low <= m * 10**e <= high]
         axis.set_yticks(steps, [f"{step:g}" for step in steps])  # a panel may span no whole decade
         axis.grid(alpha=0.3)
-    axes[0][0].legend()
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the panels
     return figure
 
 
@@ -103,22 +110,30 @@ def training(rows: list[Row]) -> Any:
 
 def roofline(rows: list[Row]) -> Any:
     """Draw the rate of ops and layers against operations per byte, under the machine's bounds."""
-    points: dict[str, list[tuple[float, float]]] = {}
+    points: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for row in rows:
         if row.get("flops") and row.get("traffic"):
             point = row["flops"] / row["traffic"], row["flops"] / row["minimum"] / 1e9
-            points.setdefault(f"{row['op']} {kind(row)}", []).append(point)
+            points.setdefault((row["op"], kind(row)), []).append(point)
         for layer in row.get("layers", ()):
             point = layer["flops"] / layer["bytes"], layer["flops"] / layer["ms"] / 1e6
-            points.setdefault(f"layers of {row['resolution']}x{row['channel_base']}", []).append(
-                point
-            )
+            net = f"layers of {row['resolution']}x{row['channel_base']}"
+            points.setdefault((net, "cpp"), []).append(point)
     if not points:
         return None
     figure, axis = _pyplot().subplots(figsize=(7, 5))
-    axis.set_prop_cycle(color=_pyplot().get_cmap("tab20").colors)
-    for name, found in points.items():
-        axis.scatter(*zip(*found, strict=True), s=18, label=name)
+    colours = _pyplot().get_cmap("tab20").colors
+    names = list(dict.fromkeys(name for name, _ in points))
+    for (name, who), found in points.items():
+        axis.scatter(
+            *zip(*found, strict=True),
+            s=18,
+            marker=MARKERS.get(who, "v"),
+            color=colours[names.index(name) % len(colours)],
+            label=name if who == "cpp" else None,
+        )
+    for who, marker in MARKERS.items():
+        axis.scatter([], [], s=18, marker=marker, color="grey", label=who)
     copy, sgemm = (
         max(row.get(key, 0.0) for row in rows) / 1e9 for key in ("copy_bandwidth", "sgemm")
     )
