@@ -52,7 +52,7 @@ class Options:
         from fastgan.synthesis.images import make_grid
         from fastgan.synthesis.model_file import find_model, load_model, shipped_model
         from fastgan.synthesis.sampling import parse_seeds
-        from fastgan.synthesis.synthesizer import Synthesizer
+        from fastgan.synthesis.synthesizer import MANY, Synthesizer
 
         seeds = list(dict.fromkeys(parse_seeds(self.seeds)))  # a file for each
         for name, value in (("columns", self.columns), ("batch", self.batch)):
@@ -67,7 +67,7 @@ class Options:
             precision=self.precision,
             truncation_psi=self.truncation,
             noise_mode=self.noise_mode,
-            batch=self.batch,
+            batch=MANY,
         )
         del generator  # the synthesizer has its own weights
         self.out.mkdir(parents=True, exist_ok=True)

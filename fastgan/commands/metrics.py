@@ -209,13 +209,13 @@ class Measurement:
     def _renderer(self, generator: nn.Module) -> Any:
         import torch
 
-        from fastgan.synthesis.synthesizer import Synthesizer
+        from fastgan.synthesis.synthesizer import MANY, Synthesizer
 
         synthesizer = Synthesizer(
             generator,
             device=self.options.device,
             truncation_psi=self.options.truncation,
-            batch=self.options.batch,
+            batch=MANY,
         )
         first = self.options.seed * SEEDS_PER_RUN
 

@@ -9,7 +9,7 @@ from pathlib import Path
 @dataclass(frozen=True)
 class Options:
     """Measure the fastest way to compute each layer of a model on this CPU and remember it: the
-    Synthesizer takes it from then on. Run it while nothing else is running."""
+    Synthesizer takes it from then on, for single images. Run it while nothing else is running."""
 
     model: Path
     """The model: a model.safetensors, or the folder of a run."""

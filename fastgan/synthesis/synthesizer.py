@@ -34,6 +34,9 @@ from fastgan.synthesis.sampling import (
 from fastgan.synthesis.torch_engine import without_autocast
 
 MAX_BATCH = 16  # images per call of the engine
+# `batch` of commands that render many images, however many they hand over at a time: the bytes of
+# an image must not depend on that.
+MANY = 16
 PSNR_SEEDS = range(4)
 
 
