@@ -54,7 +54,6 @@ class ConvLayer final : public Layer {
     for (int begin, end; call.queue->take(call.thread, group_rows(), 1, begin, end);) {
       make_rows(call, run, begin, end);
     }
-    if (around_) finish_streams();
   }
 
   int tile_rows() const override { return tile_rows_; }
@@ -241,6 +240,7 @@ class ConvLayer final : public Layer {
         for (int x = 0; x < shape_.width; ++x) stream(to + x * kLanes, load(from + x * kLanes));
       }
     }
+    finish_streams();  // here, because the second layer of a pair makes rows without run()
   }
 
   const LayerShape shape_;

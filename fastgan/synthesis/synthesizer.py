@@ -61,6 +61,7 @@ class Synthesizer:
     Attributes:
         img_resolution: height and width. img_channels, z_dim, c_dim: as in the generator.
         num_ws, w_dim: styles of an image and their width; 0 without a mapping network.
+        batch: as given.
         psnr_db: of "fp16" against "fp32" bytes on a few seeds, infinite where they are equal;
             None for "fp32".
 
