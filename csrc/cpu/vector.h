@@ -133,6 +133,8 @@ static inline __attribute__((always_inline)) void row_sums(const Vec (*from)[4],
 // Quarters of vectors, where these have sixteen lanes.
 constexpr bool kQuarters = kLanes == 16;
 #if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
+// GCC warns of the intrinsics without a mask, which leave undefined what no lane takes.
+constexpr __mmask16 kWhole = 0xffff;
 // Quarter p of to[q] = quarter q of from[p].
 static inline __attribute__((always_inline)) void transpose_quarters(const Vec* from, Vec* to) {
   const __m512 a = _mm512_shuffle_f32x4(from[0], from[1], 0x44);
@@ -143,7 +145,14 @@ static inline __attribute__((always_inline)) void transpose_quarters(const Vec* 
   to[2] = _mm512_shuffle_f32x4(b, d, 0x88), to[3] = _mm512_shuffle_f32x4(b, d, 0xdd);
 }
 // Four floats in every quarter.
-static inline Vec load_quarter(const float* p) { return _mm512_broadcast_f32x4(_mm_loadu_ps(p)); }
+static inline Vec load_quarter(const float* p) {
+  return _mm512_maskz_broadcast_f32x4(kWhole, _mm_loadu_ps(p));
+}
+// Lane i of each quarter, four times.
+template <int i>
+static inline Vec lane_of_quarters(Vec a) {
+  return _mm512_maskz_permute_ps(kWhole, a, i * 0x55);
+}
 // Lane 4 g + p: the sum of quarter p of from[g].
 static inline __attribute__((always_inline)) Vec quarter_sums(const Vec* from) {
   const __m512 a = _mm512_unpacklo_ps(from[0], from[1]) + _mm512_unpackhi_ps(from[0], from[1]);
@@ -155,6 +164,8 @@ static inline __attribute__((always_inline)) Vec quarter_sums(const Vec* from) {
 #else  // nobody calls these
 void transpose_quarters(const Vec* from, Vec* to);
 Vec load_quarter(const float* p);
+template <int i>
+Vec lane_of_quarters(Vec a);
 Vec quarter_sums(const Vec* from);
 #endif
 

@@ -101,9 +101,9 @@ class ConvLayer final : public Layer {
 
   void run_rows(const Call& call, int begin, int end) const {
     StageClock clock(call.stages);
-    float* const m = call.scratch + products_.m_floats() * call.thread;
     float* const v =
         call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
+    float* const m = products_.in_place() ? v : call.scratch + products_.m_floats() * call.thread;
     const int last = end * tile_columns_;
     for (int t = begin * tile_columns_; t < last; t += choice_.batch) {
       const int tiles = least(choice_.batch, last - t);

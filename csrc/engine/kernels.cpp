@@ -14,17 +14,25 @@ extern const Kernels kKernels;
 }
 #endif
 
-bool far_weights_pass_by() {
+namespace {
+
+bool is_amd() {
 #if defined(FASTGAN_HAVE_X86_VARIANTS)
-  static const bool pass_by = [] {
+  static const bool found = [] {
     __builtin_cpu_init();
     return __builtin_cpu_is("amd") != 0;
   }();
-  return pass_by;
+  return found;
 #else
   return false;
 #endif
 }
+
+}  // namespace
+
+bool far_weights_pass_by() { return is_amd(); }
+
+bool shuffles_are_free() { return is_amd(); }
 
 const Kernels& kernels_of(cpu::Isa isa) {
 #if defined(FASTGAN_HAVE_X86_VARIANTS)

@@ -121,6 +121,10 @@ class Layer {
 // AMD's CPUs, where those of a frame push each other out of it (kernels.cpp).
 bool far_weights_pass_by();
 
+// Whether a core shuffles vectors beside its arithmetic, which AMD's do and Intel's, with one unit
+// for both, do not.
+bool shuffles_are_free();
+
 inline int vectors(int channels, int lanes) { return (channels + lanes - 1) / lanes; }
 
 }  // namespace fastgan::engine

@@ -69,6 +69,7 @@ class TileProducts {
         columns_(choice.columns),
         out_blocks_(vectors(shape.out_channels, kLanes) / choice.columns),
         batch_(choice.batch),
+        in_place_(choice.split == Split::kRows && out_blocks_ == 1 && columns_ <= blocks_),
         groups_(G) {
     for (int g = 0; g < G; ++g) add(points[g], rows_per_tile[g]);
     weights_ = Buffer<W>(size_t(out_blocks_) * points_ * point_weights());
@@ -77,6 +78,10 @@ class TileProducts {
   int blocks() const { return blocks_; }          // of input channels
   int out_blocks() const { return out_blocks_; }  // of `columns` vectors each
   int batch() const { return batch_; }
+  // Whether M takes the place of V, so that a store finds its line in the first-level cache: when V
+  // is one thread's own, one product makes all of its output channels, and these are no more than
+  // the input channels.
+  bool in_place() const { return in_place_; }
   const Group& group(int g) const { return group_[g]; }
   size_t v_floats() const { return v_floats_; }
   size_t m_floats() const { return m_floats_; }
@@ -96,12 +101,13 @@ class TileProducts {
   // Where row `row` of a group lies in V, for input block 0 and point 0 of the group.
   size_t v_offset(const Group& g, int row) const { return g.v_first + g.row_offset[row]; }
 
-  // All products of one block of output channels for `tiles` tiles.
+  // All products of one block of output channels for `tiles` tiles; `m` is `v` when in place.
   void run(int out_block, int tiles, const float* v, float* m) const {
     const W* u = weights_.get() + size_t(out_block) * points_ * point_weights();
     const Ahead how = weights_.bytes() <= kNearBytes ? Ahead::kNot
                       : far_weights_pass_by()        ? Ahead::kOnce
                                                      : Ahead::kIntoCaches;
+    const Entries entries = shuffles_are_free() ? Entries::kShuffled : Entries::kLoaded;
     for (int g = 0; g < groups_; ++g) {
       const Group& group = group_[g];
       const int rows = tiles * group.rows_per_tile, whole = rows / group.panel;
@@ -113,14 +119,15 @@ class TileProducts {
       const size_t vector_bytes = kLanes * sizeof(W), vectors = size_t(blocks_) * kLanes * columns_;
       if (panels == 1) {
         const Stream ahead{reinterpret_cast<const char*>(u) + kAheadBytes, vector_bytes};
-        point_products_of<W>(columns_, rows, how)(
+        point_products_of<W>(columns_, rows, how, entries)(
             {group.points, group.v_step, point_weights(), group.m_step}, blocks_, from,
             group.panel * kLanes, u, to, ahead);
         u += group.points * point_weights();
         continue;
       }
-      const PointProducts<W> product = point_products_of<W>(columns_, group.panel, how);
-      const PointProducts<W> last = point_products_of<W>(columns_, rest > 0 ? rest : 1, how);
+      const PointProducts<W> product = point_products_of<W>(columns_, group.panel, how, entries);
+      const PointProducts<W> last =
+          point_products_of<W>(columns_, rest > 0 ? rest : 1, how, entries);
       const size_t step = (vector_bytes + panels - 1) / panels;
       for (int p = 0; p < group.points; ++p, u += point_weights()) {
         const char* next = reinterpret_cast<const char*>(u + point_weights());
@@ -149,14 +156,18 @@ class TileProducts {
     for (int row = 0; row < rows; ++row) {
       offsets[row] = (row / panel * blocks_ * panel + row % panel) * kLanes;
     }
-    group_[added_++] = {points, rows_per_tile, panel,  panels,       v_floats_,
-                        step,   m_floats_,     m_step, offsets.get()};
+    Group& group = group_[added_++];
+    group = {points, rows_per_tile, panel, panels, v_floats_, step, 0, 0, offsets.get()};
+    group.m_first = in_place_ ? v_floats_ : m_floats_;
+    group.m_step = in_place_ ? step : m_step;
     v_floats_ += points * step;
-    m_floats_ += points * m_step;
+    if (!in_place_) m_floats_ += points * m_step;
     points_ += points;
   }
 
-  int blocks_, columns_, out_blocks_, batch_, groups_;
+  int blocks_, columns_, out_blocks_, batch_;
+  bool in_place_;
+  int groups_;
   int added_ = 0, points_ = 0;
   size_t v_floats_ = 0, m_floats_ = 0;
   Group group_[3];

@@ -93,9 +93,9 @@ class UpLayer final : public Layer {
   // A row that does not follow on the last one begins a run, and the rows above it are transformed
   // once more.
   void make_row(const Call& call, RowRun& run, int row, StageClock& clock) const {
-    float* const m = call.scratch + products_.m_floats() * call.thread;
     float* const v =
         call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
+    float* const m = products_.in_place() ? v : call.scratch + products_.m_floats() * call.thread;
     float* const ring = call.scratch +
                         (products_.m_floats() + products_.v_floats()) * call.threads +
                         ring_.floats() * products_.out_blocks() * call.thread;
