@@ -44,24 +44,10 @@ class ConvTile {
     }
   }
 
-  FASTGAN_APART void outputs_of(const float* source, size_t point_step, const ConvTileOut& out,
-                                size_t noise_row) const {
-    const Vec scale = load(out.scale), bias = load(out.bias);
-    Vec outputs[kOut][kPoints], line[kPoints], y_line[kOut];
-    FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-        line[p] = load(source + (p * kPoints + q) * point_step);
-      }
-      A::out(line, y_line);
-      FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
-    }
-    FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) {
-      A::out(outputs[r], y_line);
-      FASTGAN_UNROLL for (int k = 0; k < kOut; ++k) {
-        store(out.to + r * out.row + k * kLanes,
-              finish_(y_line[k], scale, bias, out.noise[r * noise_row + k]));
-      }
-    }
+  void outputs_of(const float* source, size_t point_step, const ConvTileOut& out,
+                  size_t noise_row) const {
+    const auto run = finish_.limited ? &finished_outputs_of<true> : &finished_outputs_of<false>;
+    run(source, point_step, out, noise_row, finish_);
   }
 
   // The same for a tile that does not lie in the image as a whole.
@@ -84,6 +70,29 @@ class ConvTile {
   }
 
  private:
+  template <bool kLimited>
+  static FASTGAN_APART void finished_outputs_of(const float* source, size_t point_step,
+                                                const ConvTileOut& out, size_t noise_row,
+                                                const Finish& finish_in) {
+    const Finish finish = finish_in;
+    const Vec scale = load(out.scale), bias = load(out.bias);
+    Vec outputs[kOut][kPoints], line[kPoints], y_line[kOut];
+    FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
+        line[p] = load(source + (p * kPoints + q) * point_step);
+      }
+      A::out(line, y_line);
+      FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) outputs[r][q] = y_line[r];
+    }
+    FASTGAN_UNROLL for (int r = 0; r < kOut; ++r) {
+      A::out(outputs[r], y_line);
+      FASTGAN_UNROLL for (int k = 0; k < kOut; ++k) {
+        store(out.to + r * out.row + k * kLanes,
+              finish.template run<kLimited>(y_line[k], scale, bias, out.noise[r * noise_row + k]));
+      }
+    }
+  }
+
   const Finish finish_;
 };
 

@@ -180,17 +180,19 @@ inline void set_weight(uint16_t& to, double value) {
   to = static_cast<uint16_t>(fastgan::store<float16>(static_cast<float>(value)));
 }
 
-// scale x + bias + noise, leaky ReLU, clamp; all gains are in scale, bias and noise.
+// scale x + bias + noise, leaky ReLU, clamp; all gains are in scale, bias and noise. Functions take
+// a copy: what they store might else change it in the eyes of the compiler.
 struct Finish {
   Vec slope, clamp;
   bool limited;
 
   explicit Finish(const Activation& a)
       : slope(splat(a.slope)), clamp(splat(a.clamp)), limited(a.clamp >= 0) {}
-  inline Vec operator()(Vec x, Vec scale, Vec bias, float noise) const {
+  template <bool kLimited>
+  inline Vec run(Vec x, Vec scale, Vec bias, float noise) const {
     Vec y = fma(x, scale, bias + splat(noise));
     y = max(y, y * slope);
-    return limited ? max(min(y, clamp), splat(0.0f) - clamp) : y;
+    return kLimited ? max(min(y, clamp), splat(0.0f) - clamp) : y;
   }
 };
 

@@ -7,8 +7,9 @@
 
 namespace fastgan::engine::FASTGAN_STAMPED {
 
-inline void store_output(float* to, Vec value, bool streams) {
-  streams ? stream(to, value) : store(to, value);
+template <bool kAround>
+inline void store_output(float* to, Vec value) {
+  kAround ? stream(to, value) : store(to, value);
 }
 
 template <typename A>
@@ -92,8 +93,8 @@ class UpRing {
       // All these are even.
       int row = from > run.wanted ? from : run.wanted;
       end = least(end, 2 * shape_.height);
-      for (; row + 4 <= end; row += 4) filter_rows<NV, 4>(call, tile.sample, block, row, ring);
-      if (row < end) filter_rows<NV, 2>(call, tile.sample, block, row, ring);
+      for (; row + 4 <= end; row += 4) filter_rows<4>(call, tile.sample, block, row, ring);
+      if (row < end) filter_rows<2>(call, tile.sample, block, row, ring);
     }
   }
 
@@ -183,42 +184,70 @@ class UpRing {
   }
 
   // R rows of the output, from the rows row - 1 .. row + R + 1 of the transposed convolution.
-  template <int NV, int R>
+  template <int R>
   void filter_rows(const Call& call, int sample, int block, int row, float* ring) const {
-    constexpr size_t kS = size_t(NV) * kLanes;
-    const float* lines[R + 3];
-    for (int k = 0; k < R + 3; ++k) lines[k] = row_at(ring, row - 1 + k);
     const int width = 2 * shape_.width, padded = vectors(shape_.out_channels, kLanes) * kLanes;
-    const float* noise = call.noise + call.noise_step * sample + size_t(row) * width;
-    const Vec ratio = splat(ratio_);
-    const bool around = streams_ && call.out.mask == -1;  // a ring is there to stay in the cache
-    for (int n = 0; n < NV; ++n) {
-      const int c = block * NV + n;
-      const Vec scale = load(call.scales + size_t(sample) * padded + c * kLanes);
-      const Vec bias = load(bias_.get() + c * kLanes);
-      float* to[R];
-      for (int r = 0; r < R; ++r) to[r] = call.out.at(sample, c, row + r);
-      size_t at = size_t(n) * kLanes;
-      Vec before[R], here[R], after[R], last[R];
-      filter_column<R>(lines, at, ratio, before);
-      filter_column<R>(lines, at + kS, ratio, here);
-      filter_column<R>(lines, at + 2 * kS, ratio, after);
-      at += 3 * kS;
-      for (int x = 0; x < width; ++x, at += kS) {
-        filter_column<R>(lines, at, ratio, last);
-        FASTGAN_UNROLL for (int r = 0; r < R; ++r) {
-          const Vec sum = fma(ratio, here[r] + after[r], before[r] + last[r]);
-          store_output(to[r] + size_t(x) * kLanes,
-                       finish_(sum, scale, bias, noise[size_t(r) * width + x]), around);
-          before[r] = here[r], here[r] = after[r], after[r] = last[r];
-        }
-      }
+    // The image between the layers of a pair is there to stay in the cache.
+    const bool around = streams_ && call.out.mask == -1;
+    FilteredRows<R> rows;
+    rows.step = size_t(columns_) * kLanes, rows.width = width;
+    rows.noise = call.noise + call.noise_step * sample + size_t(row) * width;
+    for (int n = 0; n < columns_; ++n) {
+      const int c = block * columns_ + n;
+      for (int k = 0; k < R + 3; ++k) rows.lines[k] = row_at(ring, row - 1 + k) + n * kLanes;
+      for (int r = 0; r < R; ++r) rows.to[r] = call.out.at(sample, c, row + r);
+      rows.scale = call.scales + size_t(sample) * padded + c * kLanes;
+      rows.bias = bias_.get() + c * kLanes;
+      const auto run = finish_.limited ? around ? &filter<R, true, true> : &filter<R, true, false>
+                       : around        ? &filter<R, false, true>
+                                       : &filter<R, false, false>;
+      run(rows, splat(ratio_), finish_);
     }
+  }
+
+  // R rows of one vector of channels: from columns -1 .. width + 1 of `lines`, `step` apart.
+  template <int R>
+  struct FilteredRows {
+    const float *lines[R + 3], *noise, *scale, *bias;
+    size_t step;
+    int width;
+    float* to[R];
+  };
+
+  // Four columns in turn, so that none changes its registers from one output to the next.
+  template <int R, bool kLimited, bool kAround>
+  static FASTGAN_APART void filter(const FilteredRows<R>& rows, Vec ratio,
+                                   const Finish& finish_in) {
+    const Finish finish = finish_in;
+    const FilteredRows<R> in = rows;
+    const Vec scale = load(in.scale), bias = load(in.bias);
+    const int width = in.width;
+    Vec column[4][R];
+    size_t at = 0;
+    const auto take = [&](int j) __attribute__((always_inline)) {
+      filter_column<R>(in.lines, at, ratio, column[j]);
+      at += in.step;
+    };
+    const auto put = [&](int x, int j) __attribute__((always_inline)) {
+      take((j + 3) % 4);
+      FASTGAN_UNROLL for (int r = 0; r < R; ++r) {
+        const Vec sum = fma(ratio, column[(j + 1) % 4][r] + column[(j + 2) % 4][r],
+                            column[j][r] + column[(j + 3) % 4][r]);
+        store_output<kAround>(
+            in.to[r] + size_t(x) * kLanes,
+            finish.template run<kLimited>(sum, scale, bias, in.noise[size_t(r) * width + x]));
+      }
+    };
+    take(0), take(1), take(2);
+    int x = 0;
+    for (; x + 4 <= width; x += 4) put(x, 0), put(x + 1, 1), put(x + 2, 2), put(x + 3, 3);
+    if (x < width) put(x, 0), put(x + 1, 1);  // the width is even
   }
 
   // R rows at one column.
   template <int R>
-  static inline void filter_column(const float* const* lines, size_t at, Vec ratio, Vec* sums) {
+  static inline __attribute__((always_inline)) void filter_column(const float* const* lines,
+                                                                  size_t at, Vec ratio, Vec* sums) {
     Vec line[R + 3];
     FASTGAN_UNROLL for (int k = 0; k < R + 3; ++k) line[k] = load(lines[k] + at);
     FASTGAN_UNROLL for (int r = 0; r < R; ++r) {
