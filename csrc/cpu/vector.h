@@ -130,19 +130,41 @@ static inline __attribute__((always_inline)) void row_sums(const Vec (*from)[4],
   FASTGAN_UNROLL for (int c = 0; c < C; ++c) sums(from[c], to + c * step);
 }
 
+// Lanes of a and b in turn: to[0] has those of their lower halves.
+static inline __attribute__((always_inline)) void interleave(Vec a, Vec b, Vec* to) {
+#if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high =
+      _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  to[0] = _mm512_permutex2var_ps(a, low, b), to[1] = _mm512_permutex2var_ps(a, high, b);
+#elif defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 8
+  const __m256 low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);
+  to[0] = _mm256_permute2f128_ps(low, high, 0x20);
+  to[1] = _mm256_permute2f128_ps(low, high, 0x31);
+#else
+  to[0] = Vec{a[0], b[0], a[1], b[1]}, to[1] = Vec{a[2], b[2], a[3], b[3]};
+#endif
+}
+
 // Quarters of vectors, where these have sixteen lanes.
 constexpr bool kQuarters = kLanes == 16;
 #if defined(FASTGAN_STAMP_X86) && FASTGAN_VECTOR_FLOATS == 16
 // GCC warns of the intrinsics without a mask, which leave undefined what no lane takes.
 constexpr __mmask16 kWhole = 0xffff;
-// Quarter p of to[q] = quarter q of from[p].
-static inline __attribute__((always_inline)) void transpose_quarters(const Vec* from, Vec* to) {
-  const __m512 a = _mm512_shuffle_f32x4(from[0], from[1], 0x44);
-  const __m512 b = _mm512_shuffle_f32x4(from[0], from[1], 0xee);
-  const __m512 c = _mm512_shuffle_f32x4(from[2], from[3], 0x44);
-  const __m512 d = _mm512_shuffle_f32x4(from[2], from[3], 0xee);
-  to[0] = _mm512_shuffle_f32x4(a, c, 0x88), to[1] = _mm512_shuffle_f32x4(a, c, 0xdd);
-  to[2] = _mm512_shuffle_f32x4(b, d, 0x88), to[3] = _mm512_shuffle_f32x4(b, d, 0xdd);
+// Quarter p of to[j] = quarter (p + j) % 4 of from[p]: quarters change vectors first, in their
+// places, where a core blends faster than it shuffles.
+static inline __attribute__((always_inline)) void turn_quarters(const Vec* from, Vec* to) {
+  constexpr __mmask16 kHalf = 0xff00, kOdd = 0xf0f0;
+  const __m512 a = _mm512_mask_blend_ps(kHalf, from[0], from[2]);
+  const __m512 b = _mm512_mask_blend_ps(kHalf, from[2], from[0]);
+  const __m512 c = _mm512_mask_blend_ps(kHalf, from[1], from[3]);
+  const __m512 d = _mm512_mask_blend_ps(kHalf, from[3], from[1]);
+  const __m512 one = _mm512_mask_blend_ps(kOdd, d, a), two = _mm512_mask_blend_ps(kOdd, b, d);
+  const __m512 three = _mm512_mask_blend_ps(kOdd, c, b);
+  to[0] = _mm512_mask_blend_ps(kOdd, a, c);
+  to[1] = _mm512_shuffle_f32x4(one, one, 0x39);
+  to[2] = _mm512_shuffle_f32x4(two, two, 0x4e);
+  to[3] = _mm512_shuffle_f32x4(three, three, 0x93);
 }
 // Four floats in every quarter.
 static inline Vec load_quarter(const float* p) {
@@ -153,20 +175,33 @@ template <int i>
 static inline Vec lane_of_quarters(Vec a) {
   return _mm512_maskz_permute_ps(kWhole, a, i * 0x55);
 }
-// Lane 4 g + p: the sum of quarter p of from[g].
+// Lane 4 p + g: the sum of quarter p of from[g].
 static inline __attribute__((always_inline)) Vec quarter_sums(const Vec* from) {
-  const __m512 a = _mm512_unpacklo_ps(from[0], from[1]) + _mm512_unpackhi_ps(from[0], from[1]);
-  const __m512 b = _mm512_unpacklo_ps(from[2], from[3]) + _mm512_unpackhi_ps(from[2], from[3]);
-  const __m512 sums = _mm512_shuffle_ps(a, b, 0x44) + _mm512_shuffle_ps(a, b, 0xee);
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  return _mm512_permutexvar_ps(order, sums);
+  constexpr __mmask16 kHigh = 0xcccc;
+  const __m512 a =
+      _mm512_mask_blend_ps(kHigh, from[0], from[1]) + _mm512_shuffle_ps(from[0], from[1], 0x4e);
+  const __m512 b =
+      _mm512_mask_blend_ps(kHigh, from[2], from[3]) + _mm512_shuffle_ps(from[2], from[3], 0x4e);
+  return _mm512_shuffle_ps(a, b, 0x88) + _mm512_shuffle_ps(a, b, 0xdd);
+}
+// to[3 i + c] = round(lane i of from[c]), of values from 0 to 255.
+static inline __attribute__((always_inline)) void store_triples(uint8_t* to, const Vec* from) {
+  const __m512i a = _mm512_cvtps_epi32(from[0]), b = _mm512_cvtps_epi32(from[1]);
+  const __m512i c = _mm512_cvtps_epi32(from[2]);
+  const __m512i triples = a | _mm512_slli_epi32(b, 8) | _mm512_slli_epi32(c, 16);
+  const __m512i together = _mm512_maskz_broadcast_i32x4(
+      kWhole, _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
+  const __m512i order = _mm512_setr_epi32(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15);
+  _mm512_mask_storeu_epi32(to, 0xfff,
+                           _mm512_permutexvar_epi32(order, _mm512_shuffle_epi8(triples, together)));
 }
 #else  // nobody calls these
-void transpose_quarters(const Vec* from, Vec* to);
+void turn_quarters(const Vec* from, Vec* to);
 Vec load_quarter(const float* p);
 template <int i>
 Vec lane_of_quarters(Vec a);
 Vec quarter_sums(const Vec* from);
+void store_triples(uint8_t* to, const Vec* from);
 #endif
 
 // Asks for a line of memory in the second-level cache. Inlined at once: a function that only does

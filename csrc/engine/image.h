@@ -19,11 +19,11 @@ struct ImageRow {
   const float* features;    // the row in channel block 0
   size_t plane;             // from block to block
   const float* modulated;   // ToImage::modulate
-  const float *near, *far;  // the two nearest rows of the level below, null: none
+  const float *near, *far;  // the two nearest rows of the level below between zeros, null: none
   size_t below_step;        // from channel to channel there
-  float* line;              // [channel][width]
+  float* line;              // [channel][width], null: bytes instead
   size_t line_step;
-  uint8_t* bytes;  // [width][channel], null: not the last level
+  uint8_t* bytes;  // [width][channel], of the last level
 };
 
 class ToImage {

@@ -1,6 +1,7 @@
 // Everything of the engine that is compiled once for each instruction set. The files that include
 // this one define which.
 #include <chrono>
+#include <limits>
 #include <memory>
 
 #include "common/dtype.h"

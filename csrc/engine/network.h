@@ -39,7 +39,16 @@ struct ImageStage {
   std::unique_ptr<ToImage> layer;
   int w_index = 0;
   Affine affine;
-  Buffer<float> styles, modulated, image;
+  Buffer<float> styles, modulated;
+  // [sample][channel][row], but of the last level, with zeros above, below and between the rows.
+  Buffer<float> image;
+  size_t image_row = 0;  // floats from row to row
+
+  size_t plane() const { return image_row * (shape.height + 2); }
+  float* row(int sample, int y) const {
+    const size_t border = image_row - shape.width;
+    return image.get() + plane() * shape.channels * sample + image_row * (y + 1) + border;
+  }
 };
 
 // What a call of render took, per stage.
@@ -121,7 +130,7 @@ class Network {
               const std::vector<Stages>& stages) const;
   void record_pair(const Frame& frame, size_t up, double seconds) const;
   void image_rows(const Frame& frame, size_t level, int sample, int first, int last,
-                  const View& rows, float* line) const;
+                  const View& rows) const;
   size_t padded(int channels) const;
 
   const Settings settings_;
@@ -131,9 +140,9 @@ class Network {
   std::vector<ConvStage> convs_;
   std::vector<ImageStage> images_;
   std::unique_ptr<Mapping> mapping_;
-  // Grown by prepare: inputs and outputs of the convolutions in turn, scratch, rows of bytes.
+  // Grown by prepare: inputs and outputs of the convolutions in turn, scratch, latents.
   int samples_ = 0, threads_ = 0;
-  Buffer<float> activations_[2], scratch_, lines_, ws_;
+  Buffer<float> activations_[2], scratch_, ws_;
   std::vector<Buffer<float>> drawn_noise_;
   // Of each thread, in the layer that runs, or in the two of a pair.
   std::vector<Stages> stages_, pair_stages_;

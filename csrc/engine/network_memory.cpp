@@ -76,13 +76,13 @@ void Network::prepare(int samples, int threads) {
   share_buffers();
   scratch_ = Buffer<float>(), scratch_ = Buffer<float>(scratch);
   for (ImageStage& image : images_) {
-    const size_t pixels = size_t(image.shape.height) * image.shape.width;
     image.styles = Buffer<float>(padded(image.shape.in_channels) * samples_);
     image.modulated = Buffer<float>(image.layer->modulated_floats() * samples_);
-    if (&image != &images_.back())
-      image.image = Buffer<float>(pixels * settings_.channels * samples_);
+    image.image_row = image.shape.width + lanes();
+    if (&image == &images_.back()) continue;
+    // A vector begins at most one pixel before the end of the last row of zeros.
+    image.image = Buffer<float>(image.plane() * settings_.channels * samples_ + 2 * lanes());
   }
-  lines_ = Buffer<float>(size_t(out_width()) * settings_.channels * threads);
   ws_ = Buffer<float>(size_t(settings_.num_ws) * padded(settings_.w_dim) * samples_);
 }
 
@@ -99,7 +99,7 @@ size_t Network::weight_bytes() const {
 }
 
 size_t Network::memory_bytes() const {
-  size_t bytes = weight_bytes() + scratch_.bytes() + lines_.bytes() + ws_.bytes();
+  size_t bytes = weight_bytes() + scratch_.bytes() + ws_.bytes();
   for (const Buffer<float>& buffer : activations_) bytes += buffer.bytes();
   for (const ImageStage& image : images_) bytes += image.image.bytes() + image.modulated.bytes();
   return bytes;

@@ -112,32 +112,28 @@ void Network::compute_scales(const Frame& frame, int thread) {
 }
 
 void Network::image_rows(const Frame& frame, size_t level, int sample, int first, int last,
-                         const View& rows, float* line) const {
+                         const View& rows) const {
   const ImageStage& stage = images_[level];
   const int height = stage.shape.height, width = stage.shape.width, channels = stage.shape.channels;
   const bool is_last = level + 1 == images_.size();
-  const size_t pixels = size_t(height) * width;
   for (int y = first; y < last; ++y) {
     ImageRow row{};
     row.features = rows.at(0, 0, y - first);
     row.plane = rows.plane;
     row.modulated = stage.modulated.get() + stage.layer->modulated_floats() * sample;
     if (level > 0) {
-      const float* below = images_[level - 1].image.get() + pixels / 4 * channels * sample;
-      const int near = y / 2, far = y % 2 == 0 ? near - 1 : near + 1;
-      row.near = below + size_t(near) * (width / 2);
-      row.far = far < 0 || far >= height / 2 ? nullptr : below + size_t(far) * (width / 2);
-      row.below_step = pixels / 4;
+      const ImageStage& below = images_[level - 1];
+      row.near = below.row(sample, y / 2);
+      row.far = below.row(sample, y % 2 == 0 ? y / 2 - 1 : y / 2 + 1);
+      row.below_step = below.plane();
     }
-    if (is_last && frame.bytes == nullptr) {
+    if (!is_last) {
+      row.line = stage.row(sample, y), row.line_step = stage.plane();
+    } else if (frame.bytes == nullptr) {
       row.line = frame.pixels + (size_t(sample) * channels * height + y) * width;
-      row.line_step = pixels;
-    } else if (is_last) {
-      row.line = line, row.line_step = width;
-      row.bytes = frame.bytes + (size_t(sample) * height + y) * width * channels;
+      row.line_step = size_t(height) * width;
     } else {
-      row.line = stage.image.get() + (size_t(sample) * channels * height + y) * width;
-      row.line_step = pixels;
+      row.bytes = frame.bytes + (size_t(sample) * height + y) * width * channels;
     }
     stage.layer->row(row);
   }
@@ -163,13 +159,11 @@ void Network::run_levels(const Frame& frame, int thread) {
     const Network* network;
     const Frame* frame;
     size_t level;
-    float* line;
     void rows(int sample, int first, int last, const View& rows) override {
-      network->image_rows(*frame, level, sample, first, last, rows, line);
+      network->image_rows(*frame, level, sample, first, last, rows);
     }
   } sink;
   sink.network = this, sink.frame = &frame;
-  sink.line = lines_.get() + size_t(out_width()) * settings_.channels * thread;
   const bool timed = frame.times != nullptr;
   for (size_t l = 0; l < convs_.size(); ++l) {
     const size_t up = l;
@@ -198,7 +192,7 @@ void Network::run_levels(const Frame& frame, int thread) {
            ++r) {
         View view = views_[l];
         view.data = views_[l].at(r / height, 0, r % height);
-        image_rows(frame, sink.level, r / height, r % height, r % height + 1, view, sink.line);
+        image_rows(frame, sink.level, r / height, r % height, r % height + 1, view);
       }
       team_->barrier();
     }
