@@ -58,15 +58,22 @@ struct Conv2 {
 struct Conv4 {
   static constexpr int kOut = 4, kIn = 6, kPoints = 6;
   static constexpr float a = 0.75f, b = 1.5f, a2 = a * a, b2 = b * b;
+  // Two points at a time: those that share their arithmetic, and the two ends.
+  static constexpr int pairs[3][2] = {{1, 2}, {3, 4}, {0, 5}};
+  template <int N>
+  static inline void data_pair(const Vec* x, Vec* p) {
+    if constexpr (N == 2) {
+      p[0] = fma(splat(a2 * b2), x[0], fnma(splat(a2 + b2), x[2], x[4]));
+      p[5] = fma(splat(a2 * b2), x[1], fnma(splat(a2 + b2), x[3], x[5]));
+    } else {
+      constexpr float point = N == 0 ? a : b, other2 = N == 0 ? b2 : a2;
+      const Vec even = fnma(splat(other2), x[2], x[4]), odd = fnma(splat(other2), x[1], x[3]);
+      p[pairs[N][0]] = fma(splat(point), odd, even);
+      p[pairs[N][1]] = fnma(splat(point), odd, even);
+    }
+  }
   static inline void data(const Vec* x, Vec* p) {
-    const Vec even_a = fnma(splat(b2), x[2], x[4]), odd_a = fnma(splat(b2), x[1], x[3]);
-    const Vec even_b = fnma(splat(a2), x[2], x[4]), odd_b = fnma(splat(a2), x[1], x[3]);
-    p[0] = fma(splat(a2 * b2), x[0], fnma(splat(a2 + b2), x[2], x[4]));
-    p[1] = fma(splat(a), odd_a, even_a);
-    p[2] = fnma(splat(a), odd_a, even_a);
-    p[3] = fma(splat(b), odd_b, even_b);
-    p[4] = fnma(splat(b), odd_b, even_b);
-    p[5] = fma(splat(a2 * b2), x[1], fnma(splat(a2 + b2), x[3], x[5]));
+    data_pair<0>(x, p), data_pair<1>(x, p), data_pair<2>(x, p);
   }
   static inline void out(const Vec* m, Vec* y) {
     const Vec sum_a = m[1] + m[2], diff_a = m[1] - m[2], sum_b = m[3] + m[4], diff_b = m[3] - m[4];

@@ -25,22 +25,22 @@ class ConvTile {
   // One tile, whose rows begin at `source`, to points that lie `step` apart.
   static FASTGAN_APART void points_of(const float* const (&source)[kIn], Vec style, float* v,
                                       size_t step) {
-    Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
-    FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
-      FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) {
-        line[r] = load(source[r] + c * kLanes) * style;
-        if (c >= kIn - kOut && r >= kIn - kOut) {
-          prefetch_near(source[r] + (c + kAheadTiles * kOut) * kLanes);
-        }
+    FASTGAN_UNROLL for (int r = kIn - kOut; r < kIn; ++r) {
+      FASTGAN_UNROLL for (int c = kIn - kOut; c < kIn; ++c) {
+        prefetch_near(source[r] + (c + kAheadTiles * kOut) * kLanes);
       }
-      A::data(line, transformed);
-      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];
     }
-    FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
-      A::data(points[p], transformed);
-      FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
-        store(v + (p * kPoints + q) * step, transformed[q]);
+    if constexpr (kPoints == 6) {
+      rows_of<0>(source, style, v, step), rows_of<1>(source, style, v, step);
+      rows_of<2>(source, style, v, step);
+    } else {
+      Vec points[kPoints][kIn], line[kIn], transformed[kPoints];
+      FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
+        FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) line[r] = load(source[r] + c * kLanes) * style;
+        A::data(line, transformed);
+        FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) points[p][c] = transformed[p];
       }
+      FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) store_row(points[p], p, v, step);
     }
   }
 
@@ -70,6 +70,29 @@ class ConvTile {
   }
 
  private:
+  // Two rows of points, from all of the tile: it is read once more for each pair, but nothing has
+  // to leave the registers in between.
+  template <int N>
+  static FASTGAN_INLINE void rows_of(const float* const (&source)[kIn], Vec style, float* v,
+                                     size_t step) {
+    Vec points[2][kIn], line[kIn], transformed[kPoints];
+    FASTGAN_UNROLL for (int c = 0; c < kIn; ++c) {
+      FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) line[r] = load(source[r] + c * kLanes);
+      A::template data_pair<N>(line, transformed);
+      FASTGAN_UNROLL for (int i = 0; i < 2; ++i) points[i][c] = transformed[A::pairs[N][i]] * style;
+    }
+    FASTGAN_UNROLL for (int i = 0; i < 2; ++i) store_row(points[i], A::pairs[N][i], v, step);
+  }
+
+  // Row p of the points, of the tile transformed along its columns.
+  static FASTGAN_INLINE void store_row(const Vec (&columns)[kIn], int p, float* v, size_t step) {
+    Vec transformed[kPoints];
+    A::data(columns, transformed);
+    FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
+      store(v + (p * kPoints + q) * step, transformed[q]);
+    }
+  }
+
   template <bool kLimited>
   static FASTGAN_APART void finished_outputs_of(const float* source, size_t point_step,
                                                 const ConvTileOut& out, size_t noise_row,
