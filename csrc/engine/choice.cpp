@@ -68,7 +68,9 @@ Split default_split(const LayerShape& shape, int tile, int lanes, int threads, i
   const int side = std::min(shape.height, shape.width);
   const double bytes = weight_bytes(shape, tile);
   const bool many_rows = tiles_along(shape.height, tile) >= 2 * threads;
-  if (threads == 1 || vectors(shape.out_channels, lanes) < threads) return Split::kRows;
+  // By rows, upsampling reads all weights for each row of tiles: too often where there are few.
+  if (threads == 1) return shape.up && side <= 32 ? Split::kChannels : Split::kRows;
+  if (vectors(shape.out_channels, lanes) < threads) return Split::kRows;
   if (side <= 16) {
     const double transformed = products_of(shape, tile, samples) * shape.in_channels;
     return transformed * threads <= (5 << 17) ? Split::kChannels : Split::kTeam;
@@ -155,7 +157,8 @@ std::vector<Choice> candidates(const LayerShape& shape, int lanes, int threads) 
       for (int batch : {8, 12, 14, 16, 24, 28, 32, 42, 48, 64, 96, 128}) {
         if (batch > tiles && batch > 16) continue;
         for (Split split : {Split::kRows, Split::kTeam, Split::kChannels}) {
-          if (split != Split::kRows && threads == 1) continue;
+          const bool alone = split == Split::kRows || (split == Split::kChannels && shape.up);
+          if (threads == 1 && !alone) continue;
           const Choice choice{tile, split, batch, columns};
           if (is_valid(choice, shape, lanes)) found.push_back(choice);
         }

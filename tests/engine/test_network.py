@@ -80,6 +80,18 @@ def test_the_profile_counts_the_products_that_are_left(engine):
     assert all(sum(stage["product"] for stage in row["stages"]) > 0 for row in rows[1:])
 
 
+def test_one_thread_reads_the_weights_of_small_upsampling_layers_once(engine, isa):
+    torch.set_num_threads(1)
+    net = style_generator(img_resolution=128, channel_base=1024, channel_max=16)
+    one = CpuEngine(net, isa=isa)
+    split = {row.name: row.algorithm for row in one.profile()}
+    assert "channels" in split["b64.conv0"]  # all tiles in a batch, whichever row they lie in
+    assert "rows" in split["b128.conv0"] and "rows" in split["b64.conv1+torgb"]
+    ws = torch.randn(2, net.num_ws, net.w_dim)
+    exact = net.double().synthesis(ws.double(), "const", force_fp32=True)
+    assert error(one._network.render_pixels(ws.numpy(), None, 1), exact) <= MAX_ERROR
+
+
 def test_memory_is_what_it_says(engine):
     net = style_generator(img_resolution=64, channel_base=2048, channel_max=64)
     found = CpuEngine(net).memory()
