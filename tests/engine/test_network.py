@@ -86,7 +86,8 @@ def test_one_thread_reads_the_weights_of_small_upsampling_layers_once(engine, is
     one = CpuEngine(net, isa=isa)
     split = {row.name: row.algorithm for row in one.profile()}
     assert "channels" in split["b64.conv0"]  # all tiles in a batch, whichever row they lie in
-    assert "rows" in split["b128.conv0"] and "rows" in split["b64.conv1+torgb"]
+    assert "rows" in split["b128.conv0"]
+    assert "rows" in split["b64.conv1+torgb"]
     ws = torch.randn(2, net.num_ws, net.w_dim)
     exact = net.double().synthesis(ws.double(), "const", force_fp32=True)
     assert error(one._network.render_pixels(ws.numpy(), None, 1), exact) <= MAX_ERROR
