@@ -110,7 +110,10 @@ def page(results: Mapping[str, list[Row]]) -> str:
 def section(found: list[Row]) -> str:
     """Return the table of one benchmark; rows of ops name no suite."""
     suite: str = found[0].get("suite", "ops")
-    known = {"synthesis": tables.synthesis, "train": tables.train, "metrics": tables.metrics}
+    known = {
+        "synthesis": tables.synthesis, "growth": tables.growth, "train": tables.train,
+        "metrics": tables.metrics,
+    }  # fmt: skip
     return known.get(suite, table)(found)
 
 
@@ -128,6 +131,12 @@ were compared with the image of the specification in float64 and with each other
 is fastgan's time over that of the fastest other contender, by minimum (median). "direct" is the
 time that the convolutions by definition would take at the SGEMM rate of the run, "roofline" the sum
 over layers of the larger of arithmetic at the SGEMM rate and bytes at the copy bandwidth.
+
+Growth: frames of all sizes, the SGEMM and the copy in turn in one run; the roofline by minimum
+(median) rates. "growth" is the time over the roofline, relative to the first size. "resident" is
+the peak of resident memory while a frame is made, in a process of its own, without what was there
+before the synthesizer; "of the least" is that over the weights as the engine stores them and the
+two largest activations.
 
 Training: phases were timed apart, in turn, with their optimiser steps, and combined into images a
 second with the lazy penalties at their intervals."""

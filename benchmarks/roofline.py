@@ -57,11 +57,11 @@ class MachineCalls:
             SGEMM[1]: torch.no_grad()(lambda: conv2d(x, w)),
         }
 
-    def peaks(self, timings: Mapping[str, Timing]) -> Peaks:
-        """Return the rates that go with the minimum times of the calls."""
+    def peaks(self, timings: Mapping[str, Timing], key: str = "minimum") -> Peaks:
+        """Return the rates that go with the minimum times of the calls, or the medians."""
         flops = 2 * self.width**3
-        product = min(timings[name].minimum for name in SGEMM)
-        return Peaks(self.nbytes / timings[COPY].minimum, flops / product)
+        product = min(getattr(timings[name], key) for name in SGEMM)
+        return Peaks(self.nbytes / getattr(timings[COPY], key), flops / product)
 
 
 def measure_peaks(*, quick: bool = False) -> Peaks:

@@ -24,16 +24,17 @@ from fastgan.errors import ConfigError
 NAMES = tuple(
     sorted(f.stem.removeprefix("bench_") for f in Path(__file__).parent.glob("bench_*.py"))
 )
-NETWORKS = ("metrics", "synthesis", "train_step")
+NETWORKS = ("growth", "metrics", "synthesis", "train_step")
 OPS = tuple(name for name in NAMES if name not in NETWORKS)
 
 
 @dataclass(frozen=True)
 class Synth(Options):
     """Time the rendering of StyleGAN2 into bytes: fastgan, plain PyTorch eager and compiled,
-    onnxruntime and OpenVINO, in one process, in turn, after their images were compared."""
+    onnxruntime and OpenVINO, in one process, in turn, after their images were compared; and how its
+    time over the roofline, and its memory, grow with the image."""
 
-    names: ClassVar[tuple[str, ...]] = ("synthesis",)
+    names: ClassVar[tuple[str, ...]] = ("synthesis", "growth")
 
     def run(self) -> int:
         """Run and print."""

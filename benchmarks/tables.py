@@ -75,6 +75,36 @@ def _layers(found: list[Row]) -> Iterator[str]:
             yield ""
 
 
+def growth(found: list[Row]) -> str:
+    """Return one line per size: time, roofline, their ratio, its growth, memory."""
+    head = ["net", MAIN, "roofline", "over it", "growth", "resident MB", "of the least"]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for rows in grouped(found, ["case"]):
+        for row in rows:
+            over, first = _over_roofline(row), _over_roofline(rows[0])
+            grown = [one / other for one, other in zip(over, first, strict=True)]
+            memory = row["memory"]
+            cells = ["-", "-"]
+            if memory:
+                least = memory["weights"] + memory["two_largest_activations"]
+                resident = memory["resident"]
+                cells = [f"{resident / 1e6:.0f}", f"{resident / least:.2f}"]
+            bounds = {key: row[f"roofline_{key}"] for key in ("minimum", "median")}
+            net = f"{row['resolution']}x{row['channel_base']} batch {row['batch']}"
+            ratios = [f"{pair[0]:.3f} ({pair[1]:.3f})" for pair in (over, grown)]
+            lines.append(_line([net, _time(row), _time(bounds), *ratios, *cells]))
+    return "\n".join(lines)
+
+
+def _over_roofline(row: Row) -> tuple[float, float]:
+    """By minimum and by median; without layers that are known, there is no roofline."""
+    by_minimum, by_median = (
+        row[key] / row[f"roofline_{key}"] if row[f"roofline_{key}"] else float("nan")
+        for key in ("minimum", "median")
+    )
+    return by_minimum, by_median
+
+
 def train(found: list[Row]) -> str:
     """Return one line per contender: milliseconds of phases, images a second, and ratios."""
     lines = []
