@@ -117,7 +117,6 @@ class ConvLayer final : public Layer {
       }
     }
     for (int row = begin; row < end && call.sink != nullptr; ++row) tell(call, row);
-    for (int row = begin; row < end && goes_around(call); ++row) copy_around(call, row);
     clock.lap(&Stages::output);
   }
 
@@ -218,29 +217,19 @@ class ConvLayer final : public Layer {
   // Hands a row of tiles to the sink.
   void tell(const Call& call, int row) const {
     const int sample = row / tile_rows_, y = row % tile_rows_ * kOut;
-    View rows = call.out;
+    View rows = call.out, around;
+    if (call.out.data != nullptr) rows.data = call.out.at(sample, 0, y);
+    if (goes_around(call)) around = rows;
     if (call.out.data == nullptr || goes_around(call)) {
       rows = {strip_of(call, row), strip_row(), size_t(kOut) * strip_row(), 0};
-    } else {
-      rows.data = call.out.at(sample, 0, y);
     }
-    call.sink->rows(sample, y, least(y + kOut, shape_.height), rows);
+    call.sink->rows(sample, y, least(y + kOut, shape_.height), rows, around);
+    if (goes_around(call)) finish_streams();  // the second layer of a pair makes rows without run()
   }
 
-  bool goes_around(const Call& call) const { return around_ && call.out.data != nullptr; }
-
-  // A row of tiles from its strip into the image, around the caches.
-  void copy_around(const Call& call, int row) const {
-    const int sample = row / tile_rows_, y = row % tile_rows_ * kOut;
-    const int blocks = vectors(shape_.out_channels, kLanes);
-    for (int c = 0; c < blocks; ++c) {
-      for (int r = 0; r < least(kOut, shape_.height - y); ++r) {
-        const float* from = strip_of(call, row) + (size_t(c) * kOut + r) * strip_row();
-        float* to = call.out.at(sample, c, y + r);
-        for (int x = 0; x < shape_.width; ++x) stream(to + x * kLanes, load(from + x * kLanes));
-      }
-    }
-    finish_streams();  // here, because the second layer of a pair makes rows without run()
+  // By way of a strip, from which the sink copies: a core that only copies waits for the memory.
+  bool goes_around(const Call& call) const {
+    return around_ && call.out.data != nullptr && call.sink != nullptr;
   }
 
   const LayerShape shape_;

@@ -18,6 +18,8 @@ struct ImageShape {
 struct ImageRow {
   const float* features;    // the row in channel block 0
   size_t plane;             // from block to block
+  float* around;            // where the features go, around the caches; null: nowhere
+  size_t around_plane;      // from block to block there
   const float* modulated;   // ToImage::modulate
   const float *near, *far;  // the two nearest rows of the level below between zeros, null: none
   size_t below_step;        // from channel to channel there

@@ -63,8 +63,9 @@ struct View {
 class RowSink {
  public:
   virtual ~RowSink() = default;
-  // Rows first..last - 1 of a sample; `rows` has row `first` at row 0.
-  virtual void rows(int sample, int first, int last, const View& rows) = 0;
+  // Rows first..last - 1 of a sample; `rows` has row `first` at row 0. They are to be copied to
+  // `around` around the caches, which has the same rows, unless it has no data.
+  virtual void rows(int sample, int first, int last, const View& rows, const View& around) = 0;
 };
 
 // Seconds that a thread spent in the stages of a layer.

@@ -130,7 +130,7 @@ class Network {
               const std::vector<Stages>& stages) const;
   void record_pair(const Frame& frame, size_t up, double seconds) const;
   void image_rows(const Frame& frame, size_t level, int sample, int first, int last,
-                  const View& rows) const;
+                  const View& rows, const View& around) const;
   size_t padded(int channels) const;
 
   const Settings settings_;

@@ -112,7 +112,7 @@ void Network::compute_scales(const Frame& frame, int thread) {
 }
 
 void Network::image_rows(const Frame& frame, size_t level, int sample, int first, int last,
-                         const View& rows) const {
+                         const View& rows, const View& around) const {
   const ImageStage& stage = images_[level];
   const int height = stage.shape.height, width = stage.shape.width, channels = stage.shape.channels;
   const bool is_last = level + 1 == images_.size();
@@ -120,6 +120,9 @@ void Network::image_rows(const Frame& frame, size_t level, int sample, int first
     ImageRow row{};
     row.features = rows.at(0, 0, y - first);
     row.plane = rows.plane;
+    if (around.data != nullptr) {
+      row.around = around.at(0, 0, y - first), row.around_plane = around.plane;
+    }
     row.modulated = stage.modulated.get() + stage.layer->modulated_floats() * sample;
     if (level > 0) {
       const ImageStage& below = images_[level - 1];
@@ -159,8 +162,8 @@ void Network::run_levels(const Frame& frame, int thread) {
     const Network* network;
     const Frame* frame;
     size_t level;
-    void rows(int sample, int first, int last, const View& rows) override {
-      network->image_rows(*frame, level, sample, first, last, rows);
+    void rows(int sample, int first, int last, const View& rows, const View& around) override {
+      network->image_rows(*frame, level, sample, first, last, rows, around);
     }
   } sink;
   sink.network = this, sink.frame = &frame;
@@ -192,7 +195,7 @@ void Network::run_levels(const Frame& frame, int thread) {
            ++r) {
         View view = views_[l];
         view.data = views_[l].at(r / height, 0, r % height);
-        image_rows(frame, sink.level, r / height, r % height, r % height + 1, view);
+        image_rows(frame, sink.level, r / height, r % height, r % height + 1, view, View());
       }
       team_->barrier();
     }

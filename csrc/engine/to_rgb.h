@@ -69,6 +69,11 @@ class ToRgb final : public ToImage {
 
   template <int C>
   void row_of(const ImageRow& row) const {
+    row.around != nullptr ? blocks_of<C, true>(row) : blocks_of<C, false>(row);
+  }
+
+  template <int C, bool kAround>
+  void blocks_of(const ImageRow& row) const {
     for (int first = 0; first < shape_.width; first += kBlock) {
       const int count = shape_.width - first < kBlock ? shape_.width - first : kBlock;
       alignas(64) float values[C][kBlock], below[C][kBlock / 2 + 2 * kLanes];
@@ -76,13 +81,14 @@ class ToRgb final : public ToImage {
       for (int c = 0; row.near != nullptr && c < C; ++c) {
         filter_rows(row, c, first / 2, count / 2, below[c]);
       }
-      const float* source = row.features + size_t(first) * kLanes;
       int x = 0;
       if constexpr (kQuarters) {
-        for (; turned_ && x + 16 <= count; x += 16) sixteen_pixels<C>(row, source, x, values);
+        for (; turned_ && x + 16 <= count; x += 16) {
+          sixteen_pixels<C, kAround>(row, first + x, x, values);
+        }
       }
-      for (; x + 4 <= count; x += 4) pixels<C, 4>(row, source, x, values);
-      for (; x < count; ++x) pixels<C, 1>(row, source, x, values);
+      for (; x + 4 <= count; x += 4) pixels<C, 4, kAround>(row, first + x, x, values);
+      for (; x < count; ++x) pixels<C, 1, kAround>(row, first + x, x, values);
       for (; x % (2 * kLanes) != 0; ++x) {
         for (int c = 0; c < C; ++c) values[c][x] = 0;
       }
@@ -108,24 +114,27 @@ class ToRgb final : public ToImage {
     }
   }
 
-  // The products of P pixels from x on with the weights of C image channels.
-  template <int C, int P>
-  FASTGAN_INLINE void pixels(const ImageRow& row, const float* source, int x,
+  // The products of P pixels from `first` on with the weights of C image channels, to place x.
+  template <int C, int P, bool kAround>
+  FASTGAN_INLINE void pixels(const ImageRow& row, int first, int x,
                              float (&values)[C][kBlock]) const {
     Vec acc[C][4];
     FASTGAN_UNROLL for (int c = 0; c < C; ++c) {
       FASTGAN_UNROLL for (int p = 0; p < 4; ++p) acc[c][p] = splat(0.0f);
     }
-    source += size_t(x) * kLanes;
+    const size_t at = size_t(first) * kLanes;
+    const float* source = row.features + at;
+    float* around = kAround ? row.around + at : nullptr;
     // Of turned weights the first of every four stands as it was.
     const int step = turned_ ? 4 : 1;
-    for (int i = 0; i < padded_; i += kLanes, source += row.plane) {
+    for (int i = 0; i < padded_; i += kLanes, source += row.plane, around += row.around_plane) {
       Vec w[C];
       FASTGAN_UNROLL for (int c = 0; c < C; ++c) {
         w[c] = load(row.modulated + (size_t(c) * padded_ + i) * step);
       }
       FASTGAN_UNROLL for (int p = 0; p < P; ++p) {
         const Vec pixel = load(source + p * kLanes);
+        if constexpr (kAround) stream(around + p * kLanes, pixel);
         FASTGAN_UNROLL for (int c = 0; c < C; ++c) acc[c][p] = fma(pixel, w[c], acc[c][p]);
       }
     }
@@ -138,18 +147,23 @@ class ToRgb final : public ToImage {
 
   // The same for sixteen pixels of few features: their quarters change places before the products,
   // for all image channels at once, because sums of lanes would cost more than the products.
-  template <int C>
-  FASTGAN_INLINE void sixteen_pixels(const ImageRow& row, const float* source, int x,
+  template <int C, bool kAround>
+  FASTGAN_INLINE void sixteen_pixels(const ImageRow& row, int first, int x,
                                      float (&values)[C][kBlock]) const {
     Vec sums[C][4];
     FASTGAN_UNROLL for (int c = 0; c < C; ++c) {
       FASTGAN_UNROLL for (int g = 0; g < 4; ++g) sums[c][g] = splat(0.0f);
     }
-    source += size_t(x) * kLanes;
-    for (int i = 0; i < padded_; i += kLanes, source += row.plane) {
+    const size_t at = size_t(first) * kLanes;
+    const float* source = row.features + at;
+    float* around = kAround ? row.around + at : nullptr;
+    for (int i = 0; i < padded_; i += kLanes, source += row.plane, around += row.around_plane) {
       Vec turned[4][4], pixels[4];  // quarter p of turned[g][j]: of pixel 4 p + g
       FASTGAN_UNROLL for (int g = 0; g < 4; ++g) {
-        FASTGAN_UNROLL for (int p = 0; p < 4; ++p) pixels[p] = load(source + (4 * p + g) * kLanes);
+        FASTGAN_UNROLL for (int p = 0; p < 4; ++p) {
+          pixels[p] = load(source + (4 * p + g) * kLanes);
+          if constexpr (kAround) stream(around + (4 * p + g) * kLanes, pixels[p]);
+        }
         turn_quarters(pixels, turned[g]);
       }
       FASTGAN_UNROLL for (int c = 0; c < C; ++c) {
