@@ -14,7 +14,7 @@ from fastgan.errors import ConfigError
 
 @dataclass(frozen=True)
 class Options:
-    """Bounds and times: `fastgan bench ops|synth|train --help`."""
+    """Bounds and times: `fastgan bench ops|synth|growth|train --help`."""
 
     def run(self) -> int:
         """Say which benches there are."""
@@ -63,7 +63,7 @@ class Ops:
         return 0
 
 
-BENCHES = ("ops", "synth", "train")
+BENCHES = ("ops", "synth", "growth", "train")
 
 
 def prepare(argv: Sequence[str]) -> tuple[type, list[str]]:
