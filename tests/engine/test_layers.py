@@ -141,9 +141,11 @@ def test_every_width_of_the_products_is_exact(engine, isa, columns):
         )
 
 
-def test_images_that_go_around_the_caches_are_exact(engine, isa):
-    """Those of more than 12 MB, which rows of a thread's own leave by way of a strip."""
-    net = Net((250, 256), (56, 16))
+@pytest.mark.parametrize(("size", "channels"), [((250, 256), (56, 16)), ((316, 330), (32, 16))])
+def test_images_that_go_around_the_caches_are_exact(engine, isa, size, channels):
+    """Those of more than 12 MB, which rows of a thread's own leave by way of a strip, whether of
+    many features or of few."""
+    net = Net(size, channels)
     ws = torch.randn(1, 5, W_DIM, generator=torch.Generator().manual_seed(1))
     around = {"tile": 4, "split": "rows", "batch": 16, "columns": 1}
     found = net.build(engine, around, isa).render_pixels(ws.numpy(), None, 3)
