@@ -60,7 +60,9 @@ def engine_flags() -> list[str]:
     flags = cpu_flags()[1:]  # without torch's
     if sys.platform == "win32":
         return flags
-    return [*flags, "-Wno-maybe-uninitialized", "-Wno-uninitialized", "-pthread"]
+    # Where loops lie decides several percent of some layers, with any change elsewhere.
+    aligned = ["-falign-functions=64", "-falign-loops=64"]
+    return [*flags, *aligned, "-Wno-maybe-uninitialized", "-Wno-uninitialized", "-pthread"]
 
 
 def engine_link_flags() -> list[str]:

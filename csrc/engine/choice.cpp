@@ -97,7 +97,8 @@ int default_columns(const LayerShape& shape, const Choice& choice, int out_vecto
 }
 
 // Tiles of a batch: as many as one product takes; transforms of few channels then stay in the
-// first-level cache.
+// first-level cache. Where tiles go in and out in turn (conv_layer.h), the first batch of a row and
+// the last do not, and others have their lines at hand anyway.
 int default_batch(const LayerShape& shape, const Choice& choice, int threads, int samples) {
   const int tiles = tiles_of(shape, choice.tile) * (choice.split == Split::kRows ? 1 : samples);
   if (choice.split == Split::kTeam && shape.up) {
@@ -111,12 +112,13 @@ int default_batch(const LayerShape& shape, const Choice& choice, int threads, in
   int batch = kPanelTiles;
   if (is_near(shape, choice.tile) && !shape.up) {
     const int row = tiles_along(shape.width, choice.tile);
-    const int rest = shape.in_channels <= kFewChannels / 2 ? kPanelTiles
-                     : choice.columns > 2                  ? 32
-                                                           : 14;
+    const int in_turn = std::max(kPanelTiles, std::min(64, row / 2));
+    const int rest = choice.columns == 1 && shape.in_channels <= kFewChannels ? in_turn
+                     : choice.columns > 2                                     ? 32
+                                                                              : 14;
     batch = tiles_along(row, tiles_along(row, rest));  // a row of tiles in equal parts
   } else if (is_near(shape, choice.tile) && choice.tile == 4) {
-    batch = shape.in_channels <= kFewChannels ? 32 : 12;
+    batch = shape.in_channels > kFewChannels ? 12 : choice.columns == 1 ? kPanelTiles : 32;
   }
   return std::min(batch, tiles);
 }

@@ -99,20 +99,33 @@ class ConvLayer final : public Layer {
     return strips + strip_floats() * (group_rows() * call.thread + row % group_rows());
   }
 
+  // Where the products of a tile lie in the place of its own points, tiles go out and in in turn:
+  // one goes in where one of the last batch has just gone out, whose lines are in the first-level
+  // cache.
   void run_rows(const Call& call, int begin, int end) const {
     StageClock clock(call.stages);
     float* const v =
         call.scratch + products_.m_floats() * call.threads + products_.v_floats() * call.thread;
-    float* const m = products_.in_place() ? v : call.scratch + products_.m_floats() * call.thread;
-    const int last = end * tile_columns_;
-    for (int t = begin * tile_columns_; t < last; t += choice_.batch) {
-      const int tiles = least(choice_.batch, last - t);
-      for (int b = 0; b < products_.blocks(); ++b) transform_input(call, b, t, 0, tiles, v);
+    const int last = end * tile_columns_, batch = choice_.batch;
+    const bool in_turn = products_.tile_in_place();
+    Inputs inputs(*this, call, begin * tile_columns_, 0, products_.blocks());
+    for (int t = begin * tile_columns_; t < last; t += batch) {
+      const int tiles = least(batch, last - t), next = least(batch, last - t - tiles);
+      if (!in_turn) {
+        for (int b = 0; b < products_.blocks(); ++b) transform_input(call, b, t, 0, tiles, v);
+      } else if (t == begin * tile_columns_) {
+        for (int i = 0; i < tiles; ++i) inputs.put(i, v);
+      }
       clock.lap(&Stages::input);
+      float* const m = products_.in_place() ? v : call.scratch + products_.m_floats() * call.thread;
       for (int b = 0; b < products_.out_blocks(); ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        transform_output_of(call, b, t, tiles, m);
+        Outputs outputs(*this, call, t, b);
+        for (int i = 0; i < tiles; ++i) {
+          outputs.put(i, m);
+          if (in_turn && i < next) inputs.put(i, v);
+        }
         clock.lap(&Stages::output);
       }
     }
@@ -145,74 +158,121 @@ class ConvLayer final : public Layer {
       for (int b = out_blocks * me / team; b < out_blocks * (me + 1) / team; ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        transform_output_of(call, b, t, tiles, m);
+        Outputs outputs(*this, call, t, b);
+        for (int i = 0; i < tiles; ++i) outputs.put(i, m);
         clock.lap(&Stages::output);
       }
     }
   }
 
+  // Tiles on their way in, from tile t of all samples on: input blocks first .. end - 1.
+  class Inputs {
+   public:
+    Inputs(const ConvLayer& layer, const Call& call, int t, int first, int end)
+        : layer_(layer),
+          call_(call),
+          group_(layer.products_.group(0)),
+          first_(first),
+          end_(end),
+          tile_(t, layer.tile_columns_, layer.tile_rows_) {
+      find();
+    }
+
+    // The next one, to place i of a batch in `v`.
+    FASTGAN_INLINE void put(int i, float* v) {
+      const size_t block_step = size_t(group_.panel) * kLanes;
+      float* const to = v + group_.v_first + group_.row_offset[i];
+      for (int b = first_; b < end_; ++b) {
+        ConvTile<A>::points_of(rows_, at_ + b * call_.in.plane, load(styles_ + b * kLanes),
+                               to + b * block_step, group_.v_step);
+      }
+      at_ += kOut * kLanes;
+      if (tile_.next()) find();
+    }
+
+   private:
+    void find() {
+      styles_ = call_.styles + size_t(tile_.sample) * layer_.products_.blocks() * kLanes;
+      for (int r = 0; r < kIn; ++r) {
+        rows_[r] = call_.in.at(tile_.sample, 0, tile_.y * kOut - 1 + r) - kLanes;
+      }
+      at_ = size_t(tile_.x) * kOut * kLanes;
+    }
+
+    const ConvLayer& layer_;
+    const Call& call_;
+    const Group group_;
+    const int first_, end_;
+    TileCursor tile_;
+    const float *styles_, *rows_[kIn];
+    size_t at_;
+  };
+
   // Tiles t + from .. t + to - 1 of a batch that begins at tile t, for one block of channels.
   void transform_input(const Call& call, int block, int t, int from, int to, float* v) const {
-    const Group& group = products_.group(0);
-    const size_t block_step = size_t(block) * group.panel * kLanes;
-    const int padded = products_.blocks() * kLanes;
-    TileCursor tile(t + from, tile_columns_, tile_rows_);
-    Vec style;
-    const float* source[kIn];
-    bool other_row = true;
-    for (int i = from; i < to; ++i, other_row = tile.next()) {
-      if (other_row) {
-        style = load(call.styles + size_t(tile.sample) * padded + block * kLanes);
-        for (int r = 0; r < kIn; ++r) {
-          source[r] = call.in.at(tile.sample, block, tile.y * kOut - 1 + r);
-          source[r] += (std::ptrdiff_t(tile.x) * kOut - 1) * kLanes;
-        }
-      }
-      ConvTile<A>::points_of(source, style, v + products_.v_offset(group, i) + block_step,
-                             group.v_step);
-      for (int r = 0; r < kIn; ++r) source[r] += kOut * kLanes;
-    }
+    Inputs inputs(*this, call, t + from, block, block + 1);
+    for (int i = from; i < to; ++i) inputs.put(i, v);
   }
 
-  void transform_output_of(const Call& call, int block, int t, int tiles, const float* m) const {
-    switch (choice_.columns) {
-      case 4:
-        return transform_output<4>(call, block, t, tiles, m);
-      case 3:
-        return transform_output<3>(call, block, t, tiles, m);
-      case 2:
-        return transform_output<2>(call, block, t, tiles, m);
-      default:
-        return transform_output<1>(call, block, t, tiles, m);
+  // Tiles on their way out, from tile t of all samples on: one block of output channels.
+  class Outputs {
+   public:
+    Outputs(const ConvLayer& layer, const Call& call, int t, int block)
+        : layer_(layer),
+          call_(call),
+          group_(layer.products_.group(0)),
+          is_local_(call.out.data == nullptr || layer.goes_around(call)),
+          columns_(layer.choice_.columns),
+          first_(block * layer.choice_.columns),
+          width_(layer.shape_.width),
+          tile_(t, layer.tile_columns_, layer.tile_rows_) {
+      out_.row = is_local_ ? layer.strip_row() : call.out.row;
+      plane_ = is_local_ ? kOut * out_.row : call.out.plane;
+      to_next_ = kOut * kLanes - std::ptrdiff_t(plane_) * columns_;
+      bias_ = layer.bias_.get() + size_t(first_) * kLanes;
+      find();
     }
-  }
 
-  template <int NV>
-  void transform_output(const Call& call, int block, int t, int tiles, const float* m) const {
-    const size_t point_step = products_.group(0).m_step;
-    const int padded = vectors(shape_.out_channels, kLanes) * kLanes;
-    TileCursor tile(t, tile_columns_, tile_rows_);
-    for (int i = 0; i < tiles; ++i, tile.next()) {
-      const int x = tile.x * kOut, y = tile.y * kOut, sample = tile.sample;
-      const bool is_whole = y + kOut <= shape_.height && x + kOut <= shape_.width;
-      const bool local = call.out.data == nullptr || goes_around(call);
-      ConvTileOut out;
-      out.noise = call.noise + call.noise_step * sample + size_t(y) * shape_.width + x;
-      out.row = local ? strip_row() : call.out.row;
-      out.rows = least(kOut, shape_.height - y), out.columns = least(kOut, shape_.width - x);
-      for (int n = 0; n < NV; ++n) {
-        const int c = block * NV + n;
-        out.scale = call.scales + size_t(sample) * padded + c * kLanes;
-        out.bias = bias_.get() + c * kLanes;
-        out.to = local ? strip_of(call, sample * tile_rows_ + tile.y) + size_t(c) * kOut * out.row
-                       : call.out.at(sample, c, y);
-        out.to += size_t(x) * kLanes;
-        const float* source = m + (size_t(i) * NV + n) * kLanes;
-        is_whole ? tile_.outputs_of(source, point_step, out, shape_.width)
-                 : tile_.edge_of(source, point_step, out, shape_.width);
+    // The next one, from place i of a batch in `m`.
+    FASTGAN_INLINE void put(int i, const float* m) {
+      const float* from = m + group_.m_first + group_.m_row_offset[i];
+      const bool is_whole = tile_.x < whole_;
+      if (!is_whole) out_.columns = least(kOut, width_ - tile_.x * kOut);
+      for (int n = 0; n < columns_; ++n, from += kLanes, out_.to += plane_) {
+        out_.scale = scales_ + n * kLanes, out_.bias = bias_ + n * kLanes;
+        is_whole ? layer_.tile_.outputs_of(from, group_.m_step, out_, width_)
+                 : layer_.tile_.edge_of(from, group_.m_step, out_, width_);
       }
+      out_.to += to_next_, out_.noise += kOut;
+      if (tile_.next()) find();
     }
-  }
+
+   private:
+    void find() {
+      const LayerShape& shape = layer_.shape_;
+      const int x = tile_.x * kOut, y = tile_.y * kOut, sample = tile_.sample;
+      out_.noise = call_.noise + call_.noise_step * sample + size_t(y) * width_ + x;
+      out_.rows = least(kOut, shape.height - y), out_.columns = kOut;
+      whole_ = out_.rows == kOut ? width_ / kOut : 0;
+      scales_ =
+          call_.scales + (size_t(sample) * vectors(shape.out_channels, kLanes) + first_) * kLanes;
+      out_.to = is_local_ ? layer_.strip_of(call_, sample * layer_.tile_rows_ + tile_.y)
+                          : call_.out.at(sample, 0, y);
+      out_.to += first_ * plane_ + size_t(x) * kLanes;
+    }
+
+    const ConvLayer& layer_;
+    const Call& call_;
+    const Group group_;
+    const bool is_local_;  // to a strip
+    const int columns_, first_, width_;
+    TileCursor tile_;
+    ConvTileOut out_;
+    const float *scales_, *bias_;
+    size_t plane_;
+    std::ptrdiff_t to_next_;  // tile's first vector of channels, from behind the last one of this
+    int whole_;               // columns of tiles that lie in the image as a whole
+  };
 
   // Hands a row of tiles to the sink.
   void tell(const Call& call, int row) const {

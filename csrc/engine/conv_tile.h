@@ -22,9 +22,11 @@ class ConvTile {
  public:
   explicit ConvTile(const Activation& activation) : finish_(activation) {}
 
-  // One tile, whose rows begin at `source`, to points that lie `step` apart.
-  static FASTGAN_APART void points_of(const float* const (&source)[kIn], Vec style, float* v,
-                                      size_t step) {
+  // One tile, whose rows begin at `at` floats from `rows`, to points that lie `step` apart.
+  static FASTGAN_APART void points_of(const float* const (&rows)[kIn], size_t at, Vec style,
+                                      float* v, size_t step) {
+    const float* source[kIn];
+    FASTGAN_UNROLL for (int r = 0; r < kIn; ++r) source[r] = rows[r] + at;
     FASTGAN_UNROLL for (int r = kIn - kOut; r < kIn; ++r) {
       FASTGAN_UNROLL for (int c = kIn - kOut; c < kIn; ++c) {
         prefetch_near(source[r] + (c + kAheadTiles * kOut) * kLanes);
@@ -51,8 +53,8 @@ class ConvTile {
   }
 
   // The same for a tile that does not lie in the image as a whole.
-  void edge_of(const float* source, size_t point_step, const ConvTileOut& out,
-               size_t noise_row) const {
+  FASTGAN_APART void edge_of(const float* source, size_t point_step, const ConvTileOut& out,
+                             size_t noise_row) const {
     alignas(64) float tile[kOut * kOut * kLanes];
     float noise[kOut * kOut] = {};
     for (int r = 0; r < out.rows; ++r) {

@@ -2,8 +2,8 @@
 // product, rows of tiles times the weights of the point. Only in a stamped region.
 //
 // V holds the transformed input, [group][point][panel][input block][rows of a panel][lane]; M the
-// products, [group][point][row][columns of a block]; U the weights, [output block][point][input
-// channel][columns of a block], in the order in which they are read.
+// products, [group][point][panel][row][columns of a block]; U the weights, [output block][point]
+// [input channel][columns of a block], in the order in which they are read.
 #pragma once
 
 #include "cpu/gemm_panel.h"
@@ -56,6 +56,7 @@ struct Group {
   int points, rows_per_tile, panel, panels;
   size_t v_first, v_step, m_first, m_step;  // floats; the steps are from point to point
   const int* row_offset;                    // of each row from v_first, in floats
+  const int* m_row_offset;                  // of each row from m_first
 };
 
 template <typename W>
@@ -82,6 +83,8 @@ class TileProducts {
   // is one thread's own, one product makes all of its output channels, and these are no more than
   // the input channels.
   bool in_place() const { return in_place_; }
+  // Whether the products of a tile then lie where its own points did, and no other's.
+  bool tile_in_place() const { return in_place_ && columns_ == 1; }
   const Group& group(int g) const { return group_[g]; }
   size_t v_floats() const { return v_floats_; }
   size_t m_floats() const { return m_floats_; }
@@ -100,6 +103,8 @@ class TileProducts {
   }
   // Where row `row` of a group lies in V, for input block 0 and point 0 of the group.
   size_t v_offset(const Group& g, int row) const { return g.v_first + g.row_offset[row]; }
+  // The same in M, for the first of its vectors of columns.
+  size_t m_offset(const Group& g, int row) const { return g.m_first + g.m_row_offset[row]; }
 
   // All products of one block of output channels for `tiles` tiles; `m` is `v` when in place.
   void run(int out_block, int tiles, const float* v, float* m) const {
@@ -113,7 +118,7 @@ class TileProducts {
       const int rows = tiles * group.rows_per_tile, whole = rows / group.panel;
       const int rest = rows % group.panel, panels = whole + (rest > 0);
       const size_t v_step = size_t(group.panel) * blocks_ * kLanes;
-      const size_t m_step = size_t(group.panel) * columns_ * kLanes;
+      const size_t m_step = size_t(group.panel) * m_width() * kLanes;
       const float* from = v + group.v_first;
       float* to = m + group.m_first;
       const size_t vector_bytes = kLanes * sizeof(W), vectors = size_t(blocks_) * kLanes * columns_;
@@ -145,21 +150,26 @@ class TileProducts {
  private:
   size_t point_weights() const { return size_t(blocks_) * kLanes * columns_ * kLanes; }
 
+  // Vectors from panel to panel of M, for each row of a panel: those of V if M takes its place.
+  int m_width() const { return in_place_ ? blocks_ : columns_; }
+
   void add(int points, int rows_per_tile) {
     const int rows = batch_ * rows_per_tile, most = max_rows(columns_);
     const int panels = (rows + most - 1) / most, panel = (rows + panels - 1) / panels;
     // An odd number of vectors: with a power of two, the same row of all points would lie in one
     // set of the cache.
     const size_t step = (size_t(panels) * blocks_ * panel | 1) * kLanes;
-    const size_t m_step = (size_t(rows) * columns_ | 1) * kLanes;
-    Buffer<int>& offsets = offsets_[added_] = Buffer<int>(rows);
+    const size_t m_step = (size_t(panels) * m_width() * panel | 1) * kLanes;
+    Buffer<int>& offsets = offsets_[added_] = Buffer<int>(2 * size_t(rows));
     for (int row = 0; row < rows; ++row) {
-      offsets[row] = (row / panel * blocks_ * panel + row % panel) * kLanes;
+      const int first = row / panel * panel, rest = row % panel;
+      offsets[row] = (first * blocks_ + rest) * kLanes;
+      offsets[rows + row] = (first * m_width() + rest * columns_) * kLanes;
     }
     Group& group = group_[added_++];
-    group = {points, rows_per_tile, panel, panels, v_floats_, step, 0, 0, offsets.get()};
+    group = {points,        rows_per_tile,       panel, panels, v_floats_, step, 0, m_step,
+             offsets.get(), offsets.get() + rows};
     group.m_first = in_place_ ? v_floats_ : m_floats_;
-    group.m_step = in_place_ ? step : m_step;
     v_floats_ += points * step;
     if (!in_place_) m_floats_ += points * m_step;
     points_ += points;

@@ -105,15 +105,27 @@ class UpLayer final : public Layer {
       from = y > kHalo ? y - kHalo : 0;
       run = {sample, from, y == 0 ? 0 : 2 * kN * y - 2, row};
     }
-    const int last = (row + 1) * tile_columns_;
-    for (int t = (row - y + from) * tile_columns_; t < last; t += choice_.batch) {
-      const int tiles = least(choice_.batch, last - t);
-      for (int b = 0; b < products_.blocks(); ++b) transform_input(call, b, t, 0, tiles, v);
+    // As in ConvLayer::run_rows.
+    const bool in_turn = products_.tile_in_place();
+    const int first = (row - y + from) * tile_columns_, last = (row + 1) * tile_columns_;
+    const int batch = choice_.batch;
+    Inputs inputs(*this, call, first, 0, products_.blocks());
+    for (int t = first; t < last; t += batch) {
+      const int tiles = least(batch, last - t), next = least(batch, last - t - tiles);
+      if (!in_turn) {
+        for (int b = 0; b < products_.blocks(); ++b) transform_input(call, b, t, 0, tiles, v);
+      } else if (t == first) {
+        for (int i = 0; i < tiles; ++i) inputs.put(i, v);
+      }
       clock.lap(&Stages::input);
       for (int b = 0; b < products_.out_blocks(); ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        ring_.add(call, run, b, t, tiles, m, ring + ring_.floats() * b);
+        TileCursor tile(t, tile_columns_, tile_rows_);
+        for (int i = 0; i < tiles; ++i, tile.next()) {
+          ring_.add(call, run, b, tile, i, m, ring + ring_.floats() * b);
+          if (in_turn && i < next) inputs.put(i, v);
+        }
         clock.lap(&Stages::output);
       }
     }
@@ -149,7 +161,10 @@ class UpLayer final : public Layer {
       for (int b = first_block; b < last_block; ++b) {
         products_.run(b, tiles, v, m);
         clock.lap(&Stages::product);
-        ring_.add(call, {}, b, t, tiles, m, ring + ring_.floats() * b);
+        TileCursor tile(t, tile_columns_, tile_rows_);
+        for (int i = 0; i < tiles; ++i, tile.next()) {
+          ring_.add(call, {}, b, tile, i, m, ring + ring_.floats() * b);
+        }
         clock.lap(&Stages::output);
       }
     }
@@ -162,25 +177,48 @@ class UpLayer final : public Layer {
     size_t mixed_step, even_step;  // from point to point
   };
 
+  // Tiles on their way in, from tile t of all samples on: input blocks first .. end - 1.
+  class Inputs {
+   public:
+    Inputs(const UpLayer& layer, const Call& call, int t, int first, int end)
+        : layer_(layer),
+          call_(call),
+          first_(first),
+          end_(end),
+          tile_(t, layer.tile_columns_, layer.tile_rows_) {}
+
+    // The next one, to place i of a batch.
+    void put(int i, float* v) {
+      const TileProducts<W>& products = layer_.products_;
+      const Group &even = products.group(kEven), &mixed = products.group(kMixed);
+      const Group& odd = products.group(kOdd);
+      const float* styles = call_.styles + size_t(tile_.sample) * products.blocks() * kLanes;
+      const float* source = call_.in.at(tile_.sample, first_, tile_.y * kN);
+      source += size_t(tile_.x) * kN * kLanes;
+      TileIn in;
+      in.mixed_step = mixed.v_step, in.even_step = even.v_step;
+      in.mixed_offset = mixed.row_offset + i * kN, in.odd_offset = odd.row_offset + i * kN * kN;
+      for (int b = first_; b < end_; ++b, source += call_.in.plane) {
+        const size_t lanes = size_t(b) * kLanes;
+        in.even = v + products.v_offset(even, i) + lanes * even.panel;
+        in.mixed = v + mixed.v_first + lanes * mixed.panel;
+        in.odd = v + odd.v_first + lanes * odd.panel;
+        points_of(source, call_.in.row, load(styles + b * kLanes), in);
+      }
+      tile_.next();
+    }
+
+   private:
+    const UpLayer& layer_;
+    const Call& call_;
+    const int first_, end_;
+    TileCursor tile_;
+  };
+
   // Tiles t + from .. t + to - 1 of a batch that begins at tile t, for one block of channels.
   void transform_input(const Call& call, int block, int t, int from, int to, float* v) const {
-    const Group &even = products_.group(kEven), &mixed = products_.group(kMixed);
-    const Group& odd = products_.group(kOdd);
-    const size_t floats = size_t(block) * kLanes;
-    TileIn in;
-    in.odd = v + odd.v_first + floats * odd.panel;
-    in.mixed = v + mixed.v_first + floats * mixed.panel;
-    in.mixed_step = mixed.v_step, in.even_step = even.v_step;
-    TileCursor tile(t + from, tile_columns_, tile_rows_);
-    for (int i = from; i < to; ++i, tile.next()) {
-      const Vec style =
-          load(call.styles + (size_t(tile.sample) * products_.blocks() + block) * kLanes);
-      const float* source = call.in.at(tile.sample, block, tile.y * kN);
-      source += size_t(tile.x) * kN * kLanes;
-      in.even = v + products_.v_offset(even, i) + floats * even.panel;
-      in.mixed_offset = mixed.row_offset + i * kN, in.odd_offset = odd.row_offset + i * kN * kN;
-      points_of(source, call.in.row, style, in);
-    }
+    Inputs inputs(*this, call, t + from, block, block + 1);
+    for (int i = from; i < to; ++i) inputs.put(i, v);
   }
 
   static FASTGAN_APART void points_of(const float* source, size_t row, Vec style, TileIn to) {

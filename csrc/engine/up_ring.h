@@ -39,19 +39,19 @@ class UpRing {
   // Whether outputs go around the caches: they must be finished before others read them.
   bool streams() const { return streams_; }
 
-  // The products `m` of `tiles` tiles from tile t of all samples on: into the ring, and what is
-  // complete out of it.
-  void add(const Call& call, const RowRun& run, int block, int t, int tiles, const float* m,
-           float* ring) const {
+  // The products of a tile, at place i of a batch in `m`: into the ring, and what is complete out
+  // of it.
+  void add(const Call& call, const RowRun& run, int block, const TileCursor& tile, int i,
+           const float* m, float* ring) const {
     switch (columns_) {
       case 4:
-        return add<4>(call, run, block, t, tiles, m, ring);
+        return add<4>(call, run, block, tile, i, m, ring);
       case 3:
-        return add<3>(call, run, block, t, tiles, m, ring);
+        return add<3>(call, run, block, tile, i, m, ring);
       case 2:
-        return add<2>(call, run, block, t, tiles, m, ring);
+        return add<2>(call, run, block, tile, i, m, ring);
       default:
-        return add<1>(call, run, block, t, tiles, m, ring);
+        return add<1>(call, run, block, tile, i, m, ring);
     }
   }
 
@@ -75,27 +75,28 @@ class UpRing {
   }
 
   template <int NV>
-  void add(const Call& call, const RowRun& run, int block, int t, int tiles, const float* m,
-           float* ring) const {
-    TileCursor tile(t, tile_columns_, tile_rows_);
-    for (int i = 0; i < tiles; ++i, tile.next()) {
-      const int x = tile.x, y = tile.y;
-      if (x == 0) clear_for_row<NV>(y, y == run.start, ring);
-      add_tile<NV>(i, x, y, m, ring);
-      if (x < tile_columns_ - 1) continue;
-      // Rows that no later tile adds to. The row 2 kN (y + 1) is shared with the tiles below.
-      const int from = y == 0 ? 0 : 2 * kN * y - 2;
-      int end = 2 * kN * (y + 1) - 2;
-      if (y == tile_rows_ - 1) {
-        end = 2 * shape_.height;
-        std::memset(row_at(ring, end + 1), 0, row_floats() * sizeof(float));
-      }
-      // All these are even.
-      int row = from > run.wanted ? from : run.wanted;
-      end = least(end, 2 * shape_.height);
-      for (; row + 4 <= end; row += 4) filter_rows<4>(call, tile.sample, block, row, ring);
-      if (row < end) filter_rows<2>(call, tile.sample, block, row, ring);
+  void add(const Call& call, const RowRun& run, int block, const TileCursor& tile, int i,
+           const float* m, float* ring) const {
+    if (tile.x == 0) clear_for_row<NV>(tile.y, tile.y == run.start, ring);
+    add_tile<NV>(i, tile.x, tile.y, m, ring);
+    if (tile.x == tile_columns_ - 1) filter_row(call, run, block, tile, ring);
+  }
+
+  // The rows that no tile below row tile.y adds to.
+  void filter_row(const Call& call, const RowRun& run, int block, const TileCursor& tile,
+                  float* ring) const {
+    // The row 2 kN (y + 1) is shared with the tiles below.
+    const int y = tile.y, from = y == 0 ? 0 : 2 * kN * y - 2;
+    int end = 2 * kN * (y + 1) - 2;
+    if (y == tile_rows_ - 1) {
+      end = 2 * shape_.height;
+      std::memset(row_at(ring, end + 1), 0, row_floats() * sizeof(float));
     }
+    // All these are even.
+    int row = from > run.wanted ? from : run.wanted;
+    end = least(end, 2 * shape_.height);
+    for (; row + 4 <= end; row += 4) filter_rows<4>(call, tile.sample, block, row, ring);
+    if (row < end) filter_rows<2>(call, tile.sample, block, row, ring);
   }
 
   // Zeros where tiles of row y add to what no tile has stored: their first row when there are no
@@ -118,20 +119,26 @@ class UpRing {
     constexpr size_t kS = size_t(NV) * kLanes;
     TileOut<NV> tile;
     tile.even_step = even_.m_step, tile.mixed_step = mixed_.m_step;
-    tile.even = m + even_.m_first + i * kS;
-    tile.columns = m + mixed_.m_first + i * kN * kS;
+    tile.even = m + even_.m_first + even_.m_row_offset[i];
+    tile.columns = m + mixed_.m_first;
     tile.rows = tile.columns + kPoints * tile.mixed_step;
-    tile.odd = m + odd_.m_first + i * kN * kN * kS;
+    tile.odd = m + odd_.m_first;
+    tile.mixed_offset = mixed_.m_row_offset + i * kN;
+    tile.odd_offset = odd_.m_row_offset + i * kN * kN;
     for (int r = 0; r <= 2 * kN; ++r) {
       tile.to[r] = row_at(ring, 2 * kN * y + r) + kS + 2 * kN * x * kS;
     }
-    for (size_t n = 0; n < kS; n += kLanes) outputs_of<NV>(tile, n);
+    for (size_t n = 0; n < kS; n += kLanes) {
+      outputs_of<NV>(tile, n);
+      tile.even += kLanes, tile.columns += kLanes, tile.rows += kLanes, tile.odd += kLanes;
+    }
   }
 
   // One tile in M, and where its outputs go.
   template <int NV>
   struct TileOut {
     const float *even, *columns, *rows, *odd;  // columns: even row, odd column; rows: the reverse
+    const int *mixed_offset, *odd_offset;      // of their rows
     size_t even_step, mixed_step;              // from point to point
     float* to[2 * kN + 1];
   };
@@ -144,7 +151,7 @@ class UpRing {
     constexpr size_t kS = size_t(NV) * kLanes;
     const size_t even_step = tile.even_step, mixed_step = tile.mixed_step;
     Vec outputs[kN + 1][kPoints], line[kPoints], y_line[kN + 1];
-    const float* even = tile.even + n;
+    const float* even = tile.even;
     FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) {
       FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) {
         line[p] = load(even + (p * kPoints + q) * even_step);
@@ -160,7 +167,7 @@ class UpRing {
       }
     }
     FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
-      const float* const columns = tile.columns + c * kS + n;
+      const float* const columns = tile.columns + tile.mixed_offset[c];
       FASTGAN_UNROLL for (int p = 0; p < kPoints; ++p) line[p] = load(columns + p * mixed_step);
       A::out(line, y_line);
       FASTGAN_UNROLL for (int r = 0; r <= kN; ++r) {
@@ -169,8 +176,7 @@ class UpRing {
       }
     }
     FASTGAN_UNROLL for (int r = 0; r < kN; ++r) {
-      const float* const rows = tile.rows + r * kS + n;
-      const float* const odd = tile.odd + r * kN * kS + n;
+      const float* const rows = tile.rows + tile.mixed_offset[r];
       float* const to = tile.to[2 * r + 1] + n;
       FASTGAN_UNROLL for (int q = 0; q < kPoints; ++q) line[q] = load(rows + q * mixed_step);
       A::out(line, y_line);
@@ -178,7 +184,7 @@ class UpRing {
         c == 0 ? add_to(to, y_line[c]) : store(to + 2 * c * kS, y_line[c]);
       }
       FASTGAN_UNROLL for (int c = 0; c < kN; ++c) {
-        store(to + (2 * c + 1) * kS, load(odd + c * kS));
+        store(to + (2 * c + 1) * kS, load(tile.odd + tile.odd_offset[r * kN + c]));
       }
     }
   }

@@ -141,6 +141,21 @@ def test_every_width_of_the_products_is_exact(engine, isa, columns):
         )
 
 
+@pytest.mark.parametrize("size", [(9, 13), (22, 31)], ids=str)
+@pytest.mark.parametrize("tile", [2, 4])
+def test_tiles_that_go_in_where_others_went_out_are_exact(engine, isa, tile, size):
+    """Layers of one vector of outputs, whose products take the place of their inputs."""
+    lanes = engine.lanes(isa)
+    net = Net(size, (3 * lanes, lanes))
+    ws = torch.randn(2, 5, W_DIM, generator=torch.Generator().manual_seed(1))
+    exact = net.exact(ws)
+    for batch in (1, 3, 5, 16, 40):
+        choice = {"tile": tile, "split": "rows", "batch": batch, "columns": 1}
+        for pair_bytes in (0, 1 << 30):
+            built = net.build(engine, choice, isa, pair_bytes=pair_bytes)
+            assert error(built.render_pixels(ws.numpy(), None, 3), exact) <= MAX_ERROR
+
+
 @pytest.mark.parametrize(("size", "channels"), [((250, 256), (56, 16)), ((316, 330), (32, 16))])
 def test_images_that_go_around_the_caches_are_exact(engine, isa, size, channels):
     """Those of more than 12 MB, which rows of a thread's own leave by way of a strip, whether of
