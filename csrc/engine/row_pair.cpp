@@ -89,7 +89,7 @@ void RowPair::run(Call up_call, Call conv_call) const {
   conv_.clear_border(conv_call);
   RowRun run;
   up_call.queue->start(up_call.thread, up_call.samples * up_.tile_rows());
-  for (int step, end; up_call.queue->take(up_call.thread, 1, 3, step, end);) {
+  for (int step, end; up_call.queue->take(up_call.thread, 1, 2, step, end);) {
     make_step(up_call, conv_call, run, step);
   }
 }
