@@ -99,9 +99,8 @@ class ConvLayer final : public Layer {
     return strips + strip_floats() * (group_rows() * call.thread + row % group_rows());
   }
 
-  // Where the products of a tile lie in the place of its own points, tiles go out and in in turn:
-  // one goes in where one of the last batch has just gone out, whose lines are in the first-level
-  // cache.
+  // Where a tile's products lie in the place of its own points, tiles go out and in in turn, to
+  // lines that have just been read.
   void run_rows(const Call& call, int begin, int end) const {
     StageClock clock(call.stages);
     float* const v =
@@ -228,7 +227,7 @@ class ConvLayer final : public Layer {
           tile_(t, layer.tile_columns_, layer.tile_rows_) {
       out_.row = is_local_ ? layer.strip_row() : call.out.row;
       plane_ = is_local_ ? kOut * out_.row : call.out.plane;
-      to_next_ = kOut * kLanes - std::ptrdiff_t(plane_) * columns_;
+      to_next_ = kOut * kLanes - plane_ * columns_;
       bias_ = layer.bias_.get() + size_t(first_) * kLanes;
       find();
     }
@@ -264,14 +263,13 @@ class ConvLayer final : public Layer {
     const ConvLayer& layer_;
     const Call& call_;
     const Group group_;
-    const bool is_local_;  // to a strip
-    const int columns_, first_, width_;
+    const bool is_local_;                // to a strip
+    const int columns_, first_, width_;  // first_: vector of channels
     TileCursor tile_;
     ConvTileOut out_;
     const float *scales_, *bias_;
-    size_t plane_;
-    std::ptrdiff_t to_next_;  // tile's first vector of channels, from behind the last one of this
-    int whole_;               // columns of tiles that lie in the image as a whole
+    std::ptrdiff_t plane_, to_next_;  // from behind the last vector of a tile to the next tile
+    int whole_;                       // columns of tiles that lie in the image as a whole
   };
 
   // Hands a row of tiles to the sink.
