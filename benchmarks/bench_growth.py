@@ -20,8 +20,11 @@ def run(options: Options) -> Iterator[Row]:
     """Check all sizes, time them in turn with the rates of the machine, and measure memory.
 
     A size's ratio to its roofline says something about another's only if both were measured at
-    the same time: the rates of a shared machine change from one minute to the next.
+    the same time: the rates of a shared machine change from one minute to the next. A contender
+    of --contender is not called.
     """
+    if options.contender:
+        print("benchmarks: growth is of fastgan alone; calls no --contender", file=sys.stderr)
     nets = cases(options.quick)
     case = f"channel_base {nets[0].channel_base}"
     plugins.selected("growth", [case], options.only)
