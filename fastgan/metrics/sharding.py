@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,9 @@ def joined(*, on_cuda: bool = False) -> Iterator[None]:
         return
     if on_cuda:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    # Optimizers import it, and its functions keep the group of that moment as a default argument:
+    # then nothing ends the group's threads, and they may abort the process at its end.
+    importlib.import_module("torch.distributed.nn")
     distributed.init_process_group("nccl" if on_cuda else "gloo")
     try:
         yield
