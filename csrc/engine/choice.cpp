@@ -97,8 +97,8 @@ int default_columns(const LayerShape& shape, const Choice& choice, int out_vecto
 }
 
 // Tiles of a batch: as many as one product takes; transforms of few channels then stay in the
-// first-level cache. Where tiles go in and out in turn (conv_layer.h), the first batch of a row and
-// the last do not, and others have their lines at hand anyway.
+// first-level cache. Where tiles go in and out in turn (conv_layer.h) they are at hand anyway, and
+// more tiles cost less, up to half a row: the first batch of a row finds none to take turns with.
 int default_batch(const LayerShape& shape, const Choice& choice, int threads, int samples) {
   const int tiles = tiles_of(shape, choice.tile) * (choice.split == Split::kRows ? 1 : samples);
   if (choice.split == Split::kTeam && shape.up) {
